@@ -1,0 +1,231 @@
+//! Every status, header and error body of onezot's own. Nothing else in onezot makes one.
+
+use crate::scatter::{Failure, FailureKind, NodeAnswer};
+use bytes::Bytes;
+use http::header::{
+    ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, LINK, LOCATION, RETRY_AFTER, TRANSFER_ENCODING, WARNING,
+};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use serde_json::{Value, json};
+
+/// An answer that onezot writes itself.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// The header, without `Content-Length`.
+    pub headers: HeaderMap,
+    /// The whole body.
+    pub body: Bytes,
+}
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+
+impl Answer {
+    fn empty(status: StatusCode) -> Answer {
+        Answer { status, headers: HeaderMap::new(), body: Bytes::new() }
+    }
+
+    fn with_body(status: StatusCode, content_type: HeaderValue, body: impl Into<Bytes>) -> Answer {
+        let mut answer = Answer { body: body.into(), ..Answer::empty(status) };
+        answer.headers.insert(CONTENT_TYPE, content_type);
+        answer
+    }
+
+    /// An error in the form of the OCI distribution specification ("Error Codes").
+    fn oci_error(status: StatusCode, code: &str, message: &str, detail: Value) -> Answer {
+        let body = json!({"errors": [{"code": code, "message": message, "detail": detail}]});
+        Answer::with_body(status, JSON, go_json(&body))
+    }
+
+    /// Any bytes of a given type: status and plans at the admin listener.
+    pub fn document(content_type: &'static str, body: impl Into<Bytes>) -> Answer {
+        Answer::with_body(StatusCode::OK, HeaderValue::from_static(content_type), body)
+    }
+}
+
+/// 200, as zot's health routes answer (zot `pkg/api/controller.go`, `healthz`).
+pub fn healthy() -> Answer {
+    Answer::with_body(StatusCode::OK, TEXT, "ok")
+}
+
+/// 301 to the clean path, as gorilla/mux writes it: no body.
+pub fn redirect(location: &str) -> Answer {
+    let mut answer = Answer::empty(StatusCode::MOVED_PERMANENTLY);
+    // A location that is no header value cannot come from a request line; it would be sent without.
+    if let Ok(location) = HeaderValue::from_str(location) {
+        answer.headers.insert(LOCATION, location);
+    }
+    answer
+}
+
+/// 404, as Go's `http.NotFound` writes it.
+pub fn not_found() -> Answer {
+    let mut answer = Answer::with_body(StatusCode::NOT_FOUND, TEXT, "404 page not found\n");
+    answer.headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    answer
+}
+
+/// 405 at the admin listener.
+pub fn method_not_allowed(allowed: &'static str) -> Answer {
+    let mut answer = Answer::empty(StatusCode::METHOD_NOT_ALLOWED);
+    answer.headers.insert(ALLOW, HeaderValue::from_static(allowed));
+    answer
+}
+
+/// 400, as Go's HTTP server writes it: `400 Bad Request`, and the reason if it names one.
+pub fn bad_request(reason: &str) -> Answer {
+    let body = if reason.is_empty() { "400 Bad Request".to_owned() } else { format!("400 Bad Request: {reason}") };
+    closing(Answer::with_body(StatusCode::BAD_REQUEST, TEXT, body))
+}
+
+/// 431, as Go's HTTP server writes it.
+pub fn header_too_large() -> Answer {
+    let body = "431 Request Header Fields Too Large";
+    closing(Answer::with_body(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, TEXT, body))
+}
+
+/// 413 for a body over the limit.
+pub fn body_too_large(limit: u64) -> Answer {
+    let message = format!("the body of the request is larger than the {limit} bytes that are allowed here");
+    closing(Answer::oci_error(StatusCode::PAYLOAD_TOO_LARGE, "SIZE_INVALID", &message, json!({"limit": limit})))
+}
+
+/// 408 for a client that does not send the body it announced.
+pub fn client_too_slow() -> Answer {
+    let message = "the body of the request did not arrive in time";
+    closing(Answer::oci_error(StatusCode::REQUEST_TIMEOUT, "UNKNOWN", message, Value::Null))
+}
+
+/// 500: a defect of onezot, which its log explains.
+pub fn internal_error() -> Answer {
+    let message = "the gateway failed to handle this request; its log says why";
+    Answer::oci_error(StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN", message, Value::Null)
+}
+
+/// 501 for GraphQL, in the form of a GraphQL error.
+pub fn documents_not_merged() -> Answer {
+    let message = "this version of onezot does not merge GraphQL queries over its nodes yet, and one node's part \
+                   must not pass for the whole; the registry API under /v2/ works";
+    let body = json!({"errors": [{"message": message, "extensions": {"code": "NOT_IMPLEMENTED"}}], "data": null});
+    Answer::with_body(StatusCode::NOT_IMPLEMENTED, JSON, go_json(&body))
+}
+
+/// 502 or 504 naming the node that one request needed.
+pub fn node_failed(failure: &Failure) -> Answer {
+    let message = format!("node {} {}", failure.node, failure.kind);
+    failed(std::slice::from_ref(failure), &message)
+}
+
+/// 502 or 504 naming the nodes that a fan-out lacks.
+pub fn fan_out_failed(what: &str, failures: &[Failure]) -> Answer {
+    let each: Vec<String> = failures.iter().map(|f| format!("node {} {}", f.node, f.kind)).collect();
+    failed(failures, &format!("{what}: {}", each.join("; ")))
+}
+
+fn failed(failures: &[Failure], message: &str) -> Answer {
+    let all_late = failures.iter().all(|failure| failure.kind == FailureKind::Late);
+    let status = if all_late { StatusCode::GATEWAY_TIMEOUT } else { StatusCode::BAD_GATEWAY };
+    let nodes: Vec<&str> = failures.iter().map(|failure| failure.node.as_str()).collect();
+    Answer::oci_error(status, "UNAVAILABLE", message, json!({"nodes": nodes}))
+}
+
+/// 503 while the gateway is not ready.
+pub fn not_ready(why: &str) -> Answer {
+    let mut answer = Answer::with_body(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{why}\n"));
+    answer.headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    answer
+}
+
+/// A page of the catalog, with the header of a node's own catalog answer (its CORS and challenge lines).
+pub fn catalog(mut like: HeaderMap, entries: &[String], link: Option<&str>, failures: &[Failure]) -> Answer {
+    strip_framing(&mut like);
+    like.remove(LINK);
+    // Names that cannot stand in a header cannot be pushed to a zot either; such a page has no Link.
+    if let Some(link) = link.and_then(|link| HeaderValue::from_str(link).ok()) {
+        like.insert(LINK, link);
+    }
+    if !failures.is_empty() {
+        let nodes: Vec<&str> = failures.iter().map(|failure| failure.node.as_str()).collect();
+        let text = format!("199 onezot \"incomplete: no answer from {}\"", nodes.join(", "));
+        if let Ok(warning) = HeaderValue::from_str(&text) {
+            like.insert(WARNING, warning);
+        }
+    }
+    let body = go_json(&json!({"repositories": entries}));
+    Answer { status: StatusCode::OK, headers: like, body: body.into() }
+}
+
+/// A node's answer, passed on whole.
+pub fn relay(answer: NodeAnswer) -> Answer {
+    let NodeAnswer { status, mut headers, body, .. } = answer;
+    strip_framing(&mut headers);
+    Answer { status, headers, body }
+}
+
+fn strip_framing(headers: &mut HeaderMap) {
+    for name in [CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION] {
+        headers.remove(name);
+    }
+    headers.remove("keep-alive");
+}
+
+/// Marks an answer after which the rest of the connection cannot be trusted.
+fn closing(mut answer: Answer) -> Answer {
+    answer.headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    answer
+}
+
+/// JSON as Go writes it: compact, and `<`, `>`, `&`, U+2028 and U+2029 escaped (Go `encoding/json`, `HTMLEscape`).
+fn go_json(value: &Value) -> String {
+    let plain = value.to_string();
+    let mut escaped = String::with_capacity(plain.len());
+    for c in plain.chars() {
+        match c {
+            '<' => escaped.push_str("\\u003c"),
+            '>' => escaped.push_str("\\u003e"),
+            '&' => escaped.push_str("\\u0026"),
+            '\u{2028}' => escaped.push_str("\\u2028"),
+            '\u{2029}' => escaped.push_str("\\u2029"),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(node: &str, kind: FailureKind) -> Failure {
+        Failure { node: node.to_owned(), kind, cause: "secret cause".to_owned() }
+    }
+
+    #[test]
+    fn json_is_escaped_as_go_escapes_it() {
+        assert_eq!(go_json(&json!({"a": "<b>&\u{2028}ä\""})), r#"{"a":"\u003cb\u003e\u0026\u2028ä\""}"#);
+    }
+
+    #[test]
+    fn a_failure_names_the_node_and_keeps_the_cause_for_the_log() {
+        let answer = node_failed(&failure("zot-1", FailureKind::Down));
+        assert_eq!(answer.status, 502);
+        let body = String::from_utf8(answer.body.to_vec()).unwrap();
+        assert!(body.contains("zot-1") && !body.contains("secret"), "{body}");
+        assert_eq!(node_failed(&failure("zot-1", FailureKind::Late)).status, 504);
+    }
+
+    #[test]
+    fn a_fan_out_that_lacks_a_dead_node_is_not_merely_late() {
+        let failures = [failure("a", FailureKind::Late), failure("b", FailureKind::Down)];
+        assert_eq!(fan_out_failed("the catalog", &failures).status, 502);
+        assert_eq!(fan_out_failed("the catalog", &failures[..1]).status, 504);
+    }
+
+    #[test]
+    fn a_hostile_name_does_not_split_a_header() {
+        let answer = catalog(HeaderMap::new(), &["a\r\nX: y".to_owned()], Some("<a\r\nX: y>"), &[]);
+        assert!(!answer.headers.contains_key(LINK));
+    }
+}

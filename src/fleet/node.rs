@@ -1,0 +1,218 @@
+//! One node: a registry with a disk of its own, and what is known of it at the moment.
+
+use arc_swap::ArcSwap;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use url::{Host, Url};
+
+/// How long a node that could not be reached is asked last where any node would do.
+const SUSPICION: Duration = Duration::from_secs(5);
+
+/// The base URL of a node: a scheme, a host, a port, and nothing else.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct NodeUrl {
+    host: Host<String>,
+    port: u16,
+}
+
+impl TryFrom<String> for NodeUrl {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<NodeUrl, String> {
+        let problem = |what: &str| format!("{text:?} is not the URL of a node: {what}; write http://HOST:PORT");
+        let url = Url::parse(&text).map_err(|error| problem(&error.to_string()))?;
+        match url.scheme() {
+            "http" => {}
+            "https" => return Err(problem("this version speaks plain HTTP to its nodes")),
+            other => return Err(problem(&format!("{other:?} is no scheme of a registry"))),
+        }
+        if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
+            return Err(problem("a registry is always at the root of its host, so there is no path or query"));
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(problem("clients bring their own credentials, so there are none here"));
+        }
+        match (url.host(), url.port_or_known_default()) {
+            (Some(host), Some(port)) if port != 0 => Ok(NodeUrl { host: host.to_owned(), port }),
+            _ => Err(problem("it has no host, or port 0")),
+        }
+    }
+}
+
+impl From<NodeUrl> for String {
+    fn from(url: NodeUrl) -> String {
+        url.to_string()
+    }
+}
+
+impl fmt::Display for NodeUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "http://{}", self.authority())
+    }
+}
+
+impl fmt::Debug for NodeUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl NodeUrl {
+    /// `host:port`, as a `Host` header of a request to the node has it.
+    pub fn authority(&self) -> String {
+        match self.port {
+            80 => self.host.to_string(),
+            port => format!("{}:{port}", self.host),
+        }
+    }
+
+    /// Whether the host is this name.
+    pub fn is_at(&self, name: &str) -> bool {
+        matches!(&self.host, Host::Domain(host) if host.eq_ignore_ascii_case(name))
+    }
+
+    /// The addresses, if the host is an address itself.
+    fn literal(&self) -> Option<SocketAddr> {
+        let ip = match self.host {
+            Host::Ipv4(ip) => IpAddr::V4(ip),
+            Host::Ipv6(ip) => IpAddr::V6(ip),
+            Host::Domain(_) => return None,
+        };
+        Some(SocketAddr::new(ip, self.port))
+    }
+}
+
+/// A node of the fleet.
+#[derive(Debug)]
+pub struct Node {
+    /// The name under which errors and logs speak of it.
+    pub name: String,
+    /// Where it is.
+    pub url: NodeUrl,
+    addresses: ArcSwap<Vec<SocketAddr>>,
+    /// Which of the addresses is used; moved on when one fails.
+    turn: AtomicUsize,
+    unreachable_since: ArcSwap<Option<Instant>>,
+}
+
+impl Node {
+    /// A node at `url`. A host name has no address before [`Node::resolve`].
+    pub fn new(name: String, url: NodeUrl) -> Node {
+        let addresses = url.literal().into_iter().collect();
+        Node {
+            name,
+            url,
+            addresses: ArcSwap::from_pointee(addresses),
+            turn: AtomicUsize::new(0),
+            unreachable_since: ArcSwap::from_pointee(None),
+        }
+    }
+
+    /// Asks the system's resolver for the addresses of the node's host; the last known ones stay when it fails.
+    pub async fn resolve(&self) -> std::io::Result<()> {
+        let Host::Domain(host) = &self.url.host else { return Ok(()) };
+        let found: Vec<SocketAddr> = tokio::net::lookup_host((host.as_str(), self.url.port)).await?.collect();
+        if found.is_empty() {
+            return Err(std::io::Error::other("the name has no address"));
+        }
+        if **self.addresses.load() != found {
+            self.addresses.store(Arc::new(found));
+        }
+        Ok(())
+    }
+
+    /// Whether the host is a name, which has to be resolved again and again.
+    pub fn has_name(&self) -> bool {
+        matches!(self.url.host, Host::Domain(_))
+    }
+
+    /// The addresses known at the moment.
+    pub fn addresses(&self) -> Arc<Vec<SocketAddr>> {
+        self.addresses.load_full()
+    }
+
+    /// The address to connect to; `None` while the name has not been resolved.
+    pub fn address(&self) -> Option<SocketAddr> {
+        let addresses = self.addresses.load();
+        let turn = self.turn.load(Ordering::Relaxed);
+        addresses.get(turn % addresses.len().max(1)).copied()
+    }
+
+    /// Notes that the node could not be reached.
+    pub fn was_unreachable(&self) {
+        self.turn.fetch_add(1, Ordering::Relaxed);
+        self.unreachable_since.store(Arc::new(Some(Instant::now())));
+    }
+
+    /// Notes that the node answered.
+    pub fn was_reached(&self) {
+        if self.unreachable_since.load().is_some() {
+            self.unreachable_since.store(Arc::new(None));
+        }
+    }
+
+    /// Whether the node could not be reached a short while ago.
+    pub fn is_suspect(&self) -> bool {
+        self.unreachable_since.load().is_some_and(|since| since.elapsed() < SUSPICION)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(text: &str) -> Result<NodeUrl, String> {
+        NodeUrl::try_from(text.to_owned())
+    }
+
+    #[test]
+    fn a_node_url_is_scheme_host_and_port() {
+        assert_eq!(url("http://zot-0.zot:5000/").unwrap().to_string(), "http://zot-0.zot:5000");
+        assert_eq!(url("http://[::1]:5000").unwrap().authority(), "[::1]:5000");
+        assert_eq!(url("http://zot").unwrap().authority(), "zot");
+        for bad in [
+            "zot:5000",
+            "",
+            "http://",
+            "ftp://zot",
+            "https://zot",
+            "http://zot/v2",
+            "http://zot?x",
+            "http://a:b@zot",
+            "http://zot:0",
+            "http://zot:99999",
+        ] {
+            let problem = url(bad).unwrap_err();
+            assert!(problem.contains("write http://HOST:PORT"), "{bad}: {problem}");
+        }
+    }
+
+    #[tokio::test]
+    async fn names_are_resolved_and_failures_keep_what_is_known() {
+        let local = Node::new("a".into(), url("http://localhost:5000").unwrap());
+        assert_eq!(local.address(), None);
+        local.resolve().await.unwrap();
+        assert!(local.address().unwrap().ip().is_loopback());
+        let nowhere = Node::new("b".into(), url("http://nowhere.invalid:5000").unwrap());
+        assert!(nowhere.resolve().await.is_err());
+        assert_eq!(nowhere.address(), None);
+    }
+
+    #[test]
+    fn an_address_that_fails_gives_way_to_the_next() {
+        let node = Node::new("a".into(), url("http://zot:5000").unwrap());
+        let both: Vec<SocketAddr> = vec!["127.0.0.1:1".parse().unwrap(), "127.0.0.2:1".parse().unwrap()];
+        node.addresses.store(Arc::new(both.clone()));
+        assert_eq!(node.address(), Some(both[0]));
+        node.was_unreachable();
+        assert_eq!(node.address(), Some(both[1]));
+        assert!(node.is_suspect());
+        node.was_reached();
+        assert!(!node.is_suspect());
+    }
+}

@@ -1,0 +1,31 @@
+//! onezot makes N independent zot registries answer as one.
+//!
+//! It keeps no data of its own. Each request is planned, and the plan carried out:
+//!
+//! ```text
+//!             ┌ rules   the tables: what is done with each route
+//!  request ─▶ plan ─────┤ path    the path as a zot's router reads it
+//!             │         └ fleet   the nodes, and which of them owns a repository
+//!             ▼
+//!  proxy ──┬─ streams through one node (pingora)
+//!          └─ scatter: asks every node (hyper) ─▶ merge ─▶ page ─▶ answer
+//! ```
+//!
+//! [`rules`], [`path`], [`plan`], [`merge`] and [`page`] are pure: no I/O, no clock. [`answer`] makes every status and
+//! error body of onezot's own, [`onward`] every change to a request's header, [`config`] reads all configuration.
+//! [`server`] starts and stops a gateway, behind the [`door`] that bounds what clients may take their time for.
+
+pub mod answer;
+pub mod config;
+pub mod door;
+pub mod fleet;
+pub mod merge;
+pub mod onward;
+pub mod page;
+pub mod path;
+pub mod plan;
+pub mod proxy;
+pub mod rules;
+pub mod scatter;
+pub mod server;
+pub mod telemetry;

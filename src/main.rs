@@ -1,0 +1,180 @@
+//! The command line of onezot.
+
+use clap::{Args, Parser, Subcommand};
+use http::Method;
+use onezot::config::{Config, ConfigError, Flags};
+use onezot::plan::{Explained, Ownership, plan};
+use onezot::{path, server, telemetry};
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// The exit code for a wrong configuration: `EX_CONFIG` of BSD's sysexits.
+const EX_CONFIG: u8 = 78;
+
+/// Makes many zot registries answer as one.
+#[derive(Parser)]
+#[command(version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the gateway.
+    Serve {
+        #[command(flatten)]
+        source: Source,
+        /// Address to listen on, HOST:PORT; port 0 takes a free one. Repeatable. [default: 127.0.0.1:5000]
+        #[arg(long, value_name = "ADDR")]
+        listen: Vec<String>,
+        /// Address of the admin listener (status, explain, health).
+        #[arg(long, value_name = "ADDR")]
+        admin: Option<String>,
+    },
+    /// Check a configuration file; exits with 78 and file, line and key if it is wrong.
+    Verify {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Print what is done with a request: its class, its nodes, and what they are sent.
+    Explain {
+        /// The method of the request.
+        method: Method,
+        /// The target of the request: path and query.
+        #[arg(value_name = "PATH")]
+        target: String,
+        /// A file with the body of the request.
+        #[arg(long, value_name = "FILE")]
+        body: Option<PathBuf>,
+        #[command(flatten)]
+        source: Source,
+    },
+    /// Print the node that owns a repository.
+    Where {
+        /// The name of the repository.
+        #[arg(value_name = "REPO")]
+        repository: String,
+        #[command(flatten)]
+        source: Source,
+    },
+}
+
+/// Where the configuration comes from: flags > environment (ONEZOT_…) > file > defaults.
+#[derive(Args)]
+struct Source {
+    /// Configuration file (YAML).
+    #[arg(long, env = "ONEZOT_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// A node, [NAME=]URL, such as zot-0=http://10.0.0.5:5000. Repeatable; the order is part of the placement.
+    #[arg(long = "node", value_name = "[NAME=]URL")]
+    nodes: Vec<String>,
+    /// Key of the placement, 16 ASCII characters: the cluster.hashKey of your zots, if they have one.
+    #[arg(long, value_name = "KEY")]
+    hash_key: Option<String>,
+}
+
+impl Source {
+    fn load(self, listen: Vec<String>, admin: Option<String>) -> Result<Config, ConfigError> {
+        let flags = Flags { listen, admin, nodes: self.nodes, hash_key: self.hash_key };
+        // A variable that is not Unicode cannot be one of ours.
+        let environment =
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        Config::load(self.config.as_deref(), environment, &flags)
+    }
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("onezot: {}", failure.message);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+/// What is printed, and the exit code.
+struct Exit {
+    message: String,
+    code: u8,
+}
+
+impl From<ConfigError> for Exit {
+    fn from(error: ConfigError) -> Exit {
+        Exit { message: error.to_string(), code: EX_CONFIG }
+    }
+}
+
+impl From<std::io::Error> for Exit {
+    fn from(error: std::io::Error) -> Exit {
+        Exit { message: error.to_string(), code: 1 }
+    }
+}
+
+fn run(command: Command) -> Result<(), Exit> {
+    match command {
+        Command::Serve { source, listen, admin } => serve(source.load(listen, admin)?),
+        Command::Verify { file } => {
+            let config = Config::load(Some(&file), [], &Flags::default())?;
+            say(&format!("{}: ok, {} nodes\n", file.display(), config.nodes.len()))
+        }
+        Command::Explain { method, target, body, source } => {
+            let fleet = source.load(Vec::new(), None)?.fleet();
+            let plan = plan(&fleet, &method, target.as_bytes());
+            let mut text = Explained { plan: &plan, fleet: &fleet, method: &method, target: &target }.to_string();
+            if let Some(file) = body {
+                let size = std::fs::metadata(&file)
+                    .map_err(|error| Exit { message: format!("{}: {error}", file.display()), code: 1 })?
+                    .len();
+                text.push_str(&format!("body:  {size} bytes, unchanged\n"));
+            }
+            say(&text)
+        }
+        Command::Where { repository, source } => {
+            if !path::is_repository_name(&repository) {
+                let message = format!("{repository:?} is not the name of a repository, such as team-a/app");
+                return Err(Exit { message, code: 1 });
+            }
+            let fleet = source.load(Vec::new(), None)?.fleet();
+            let owner = fleet.owner(&repository);
+            say(&format!("{}\n", Ownership { fleet: &fleet, owner }))
+        }
+    }
+}
+
+fn say(text: &str) -> Result<(), Exit> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    Ok(out.flush()?)
+}
+
+fn serve(config: Config) -> Result<(), Exit> {
+    telemetry::start_log(&config.log);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let running = server::start(config).await.map_err(|error| Exit { message: error.to_string(), code: 1 })?;
+        let mut lines = String::new();
+        for address in &running.addresses {
+            lines.push_str(&format!("onezot: listening on http://{address}\n"));
+        }
+        if let Some(admin) = running.admin {
+            lines.push_str(&format!("onezot: admin on http://{admin}\n"));
+        }
+        say(&lines)?;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!(in_flight = running.in_flight(), "stopping");
+        let cut_off = running.stop().await;
+        if cut_off > 0 {
+            tracing::warn!(cut_off, "requests were still in flight at the end of the drain time");
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,138 @@
+//! The header of a request on its way to a node: what is dropped, what is set. One list for both ways to a node, the
+//! stream and the fan-out.
+
+use crate::fleet::Node;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use std::net::IpAddr;
+
+/// A member of a zot cluster that receives this for a repository of another member ends the request with a fatal log
+/// (zot `pkg/api/proxy.go`). A gateway is no member, so nobody's copy passes.
+const HOP_COUNT: HeaderName = HeaderName::from_static("x-zot-cluster-hop-count");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// Headers that speak of one connection, not of the request (RFC 9110 section 7.6.1).
+const HOP_BY_HOP: [HeaderName; 9] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::EXPECT,
+];
+
+/// Headers that would make a node's part of a fan-out something other than the whole, plain list.
+const NOT_FOR_A_FAN_OUT: [HeaderName; 8] = [
+    header::CONTENT_LENGTH,
+    header::ACCEPT_ENCODING,
+    header::RANGE,
+    header::IF_RANGE,
+    header::IF_MATCH,
+    header::IF_NONE_MATCH,
+    header::IF_MODIFIED_SINCE,
+    header::IF_UNMODIFIED_SINCE,
+];
+
+/// Who sent a request, as a node is told.
+#[derive(Debug, Clone)]
+pub struct Sender {
+    /// The client's address.
+    pub address: Option<IpAddr>,
+    /// The `Host` that the client asked for.
+    pub host: Option<HeaderValue>,
+}
+
+/// One change to a header: set to a value, or dropped.
+pub type Edit = (HeaderName, Option<HeaderValue>);
+
+/// The changes that every request to `node` undergoes. `headers` is what the client sent.
+pub fn edits(node: &Node, sender: &Sender, headers: &HeaderMap) -> Vec<Edit> {
+    let forwarded_for = sender.address.and_then(|address| {
+        // A proxy in front has told where the request comes from: its line is kept, ours is added.
+        let earlier = headers.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
+        let line: Vec<String> = earlier.map(str::to_owned).chain([address.to_string()]).collect();
+        HeaderValue::from_str(&line.join(", ")).ok()
+    });
+    vec![
+        (HOP_COUNT, None),
+        (header::HOST, HeaderValue::from_str(&node.url.authority()).ok()),
+        (FORWARDED_FOR, forwarded_for),
+        (FORWARDED_PROTO, Some(HeaderValue::from_static("http"))),
+        (FORWARDED_HOST, sender.host.clone()),
+    ]
+}
+
+/// The header of one node's part of a fan-out.
+pub fn for_fan_out(node: &Node, sender: &Sender, client: &HeaderMap) -> HeaderMap {
+    let mut headers = client.clone();
+    let nominated: Vec<HeaderName> = client
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    for name in nominated.iter().chain(&HOP_BY_HOP).chain(&NOT_FOR_A_FAN_OUT) {
+        headers.remove(name);
+    }
+    for (name, value) in edits(node, sender, client) {
+        match value {
+            Some(value) => headers.insert(name, value),
+            None => headers.remove(name),
+        };
+    }
+    headers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fleet::NodeUrl;
+
+    #[test]
+    fn a_fan_out_carries_who_asks_and_nothing_of_the_connection() {
+        let url = NodeUrl::try_from("http://zot-1:5000".to_owned()).unwrap();
+        let node = Node::new("zot-1".into(), url);
+        let mut client = HeaderMap::new();
+        for (name, value) in [
+            ("host", "registry.example"),
+            ("authorization", "Basic YTpi"),
+            ("cookie", "session=x"),
+            ("user-agent", "docker/27"),
+            ("x-zot-cluster-hop-count", "1"),
+            ("connection", "close, X-Mine"),
+            ("x-mine", "1"),
+            ("range", "bytes=0-1"),
+            ("if-none-match", "\"x\""),
+            ("accept-encoding", "gzip"),
+            ("x-forwarded-for", "192.0.2.1"),
+            ("x-forwarded-proto", "https"),
+        ] {
+            client.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        let sender = Sender {
+            address: Some("203.0.113.9".parse().unwrap()),
+            host: Some(HeaderValue::from_static("registry.example")),
+        };
+        let sent = for_fan_out(&node, &sender, &client);
+        let mut lines: Vec<String> =
+            sent.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+        lines.sort();
+        assert_eq!(
+            lines,
+            [
+                "authorization: Basic YTpi",
+                "cookie: session=x",
+                "host: zot-1:5000",
+                "user-agent: docker/27",
+                "x-forwarded-for: 192.0.2.1, 203.0.113.9",
+                "x-forwarded-host: registry.example",
+                "x-forwarded-proto: http",
+            ]
+        );
+    }
+}

@@ -1,0 +1,472 @@
+//! The proxy: carries out the plan of each request. What streams goes through pingora; what is merged is asked through
+//! [`crate::scatter`] and answered here.
+
+use crate::answer::{self, Answer};
+use crate::config::Config;
+use crate::door;
+use crate::fleet::{Fleet, Node};
+use crate::onward::{self, Sender};
+use crate::plan::{self, CatalogAsk, Plan, Refusal, To};
+use crate::scatter::{Ask, Failure, FailureKind, Scatter, Verdict};
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use http::header::{self, HOST, LOCATION};
+use http::{HeaderMap, Method};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::modules::http::HttpModules;
+use pingora::prelude::{Error, ErrorType, HttpPeer, Result};
+use pingora::protocols::http::ServerSession;
+use pingora::proxy::{FailToProxy, ProxyHttp, Session};
+use pingora::{ErrorSource, ImmutStr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+/// An idle connection to a node is dropped before the node drops it.
+const UPSTREAM_IDLE: Duration = Duration::from_secs(30);
+/// How long what is left of a request's body may take to be read away, before its connection is closed instead.
+const BODY_DRAIN: Duration = Duration::from_secs(5);
+
+/// The gateway, as pingora drives it.
+pub struct Gateway {
+    config: Arc<Config>,
+    fleet: Arc<Fleet>,
+    scatter: Scatter,
+    in_flight: TaskTracker,
+}
+
+/// What is known of one request while it is under way.
+pub struct Ctx {
+    began: Instant,
+    /// Nodes that the request may stream to, in the order in which they are tried.
+    candidates: Vec<usize>,
+    /// How many of them have been tried.
+    tried: usize,
+    /// How often the request has been sent again on a fresh connection.
+    resent: u32,
+    sender: Option<Sender>,
+    class: &'static str,
+    /// Why the request failed, for the log and for the client.
+    failure: Option<Failure>,
+    /// Held as long as the request is in flight.
+    _in_flight: TaskTrackerToken,
+}
+
+impl Ctx {
+    /// The node that the request is sent to.
+    fn node<'a>(&self, fleet: &'a Fleet) -> Option<&'a Arc<Node>> {
+        self.candidates.get(self.tried).and_then(|&index| fleet.nodes().get(index))
+    }
+}
+
+impl Gateway {
+    /// A gateway for `fleet`. `in_flight` counts the requests under way.
+    pub fn new(config: Arc<Config>, fleet: Arc<Fleet>, in_flight: TaskTracker) -> Gateway {
+        let scatter = Scatter::new(&config, fleet.clone());
+        Gateway { config, fleet, scatter, in_flight }
+    }
+
+    /// Refuses what no registry could answer, before the path is looked at.
+    fn refuse_header(&self, header: &RequestHeader) -> Option<Answer> {
+        let bytes: usize = header.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+        let bytes = bytes + header.raw_path().len();
+        let limits = &self.config.limits;
+        if bytes as u64 > limits.header_bytes.as_u64() || header.headers.len() > limits.header_count {
+            return Some(answer::header_too_large());
+        }
+        if !header.headers.contains_key(HOST) && header.version == http::Version::HTTP_11 {
+            return Some(answer::bad_request("missing required Host header"));
+        }
+        None
+    }
+
+    async fn answer_catalog(&self, ask: CatalogAsk, headers: HeaderMap, sender: Sender) -> Answer {
+        let page = ask.page;
+        let ask = Ask { method: Method::GET, target: ask.upstream, headers, sender, body: Bytes::new() };
+        match self.scatter.catalogs(&ask).await.judge(self.config.partial) {
+            Verdict::Parts { parts, headers, failures } => {
+                let whole = crate::merge::catalogs(parts);
+                let cut = page.cut(&whole);
+                answer::catalog(headers, cut.entries, cut.link.as_deref(), &failures)
+            }
+            Verdict::Refused(refusal) => answer::relay(refusal),
+            Verdict::Failed(failures) => answer::fan_out_failed("the catalog would be incomplete", &failures),
+        }
+    }
+
+    async fn answer_broadcast(&self, session: &mut Session, target: String, sender: Sender) -> Result<Answer> {
+        let limit = self.config.limits.body_bytes.as_u64();
+        let Some(body) = read_body(session, limit).await? else {
+            return Ok(answer::body_too_large(limit));
+        };
+        let header = session.req_header();
+        let (method, headers) = (header.method.clone(), header.headers.clone());
+        let ask = Ask { method, target, headers, sender, body };
+        // A broadcast writes: a node that lacks it is always an error, whatever is allowed for reads.
+        Ok(match self.scatter.broadcast(&ask).await.judge(crate::config::Partial::Fail) {
+            Verdict::Parts { mut parts, .. } => {
+                parts.drain(..).next().map_or_else(answer::internal_error, answer::relay)
+            }
+            Verdict::Refused(refusal) => answer::relay(refusal),
+            Verdict::Failed(failures) => answer::fan_out_failed("not every node has accepted it; repeat it", &failures),
+        })
+    }
+
+    fn peer(&self, node: &Node) -> Option<HttpPeer> {
+        let mut peer = HttpPeer::new(node.address()?, false, String::new());
+        let timeouts = &self.config.timeouts;
+        peer.options.connection_timeout = Some(timeouts.connect);
+        peer.options.total_connection_timeout = Some(timeouts.connect);
+        // One timer for the wait for the header and for the body; it starts again with each piece in either direction.
+        peer.options.read_timeout = Some(timeouts.headers.max(timeouts.idle));
+        peer.options.write_timeout = Some(timeouts.idle);
+        peer.options.idle_timeout = Some(UPSTREAM_IDLE);
+        Some(peer)
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for Gateway {
+    type CTX = Ctx;
+
+    fn new_ctx(&self) -> Ctx {
+        Ctx {
+            began: Instant::now(),
+            candidates: Vec::new(),
+            tried: 0,
+            resent: 0,
+            sender: None,
+            class: "refused",
+            failure: None,
+            _in_flight: self.in_flight.token(),
+        }
+    }
+
+    /// No module: what a node sends is not compressed or changed here.
+    fn init_downstream_modules(&self, _: &mut HttpModules) {}
+
+    async fn early_request_filter(&self, session: &mut Session, _: &mut Ctx) -> Result<()> {
+        door::request_began();
+        let timeouts = &self.config.timeouts;
+        let downstream = session.as_mut();
+        downstream.set_keepalive(Some(timeouts.keepalive.as_secs().max(1)));
+        downstream.set_read_timeout(Some(timeouts.idle));
+        downstream.set_write_timeout(Some(timeouts.idle));
+        downstream.set_total_drain_timeout(Some(BODY_DRAIN));
+        Ok(())
+    }
+
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
+        let header = session.req_header();
+        if let Some(refusal) = self.refuse_header(header) {
+            return send(session, refusal).await;
+        }
+        let sender = Sender {
+            address: session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip()),
+            host: header.headers.get(HOST).cloned(),
+        };
+        let plan = plan::plan(&self.fleet, &header.method, header.raw_path());
+        tracing::debug!(
+            plan = %plan::Explained {
+                plan: &plan,
+                fleet: &self.fleet,
+                method: &header.method,
+                target: &String::from_utf8_lossy(header.raw_path()),
+            },
+            "planned"
+        );
+        let own = match plan {
+            Plan::Forward(_, to) => {
+                ctx.class = "route-once";
+                ctx.candidates = match to {
+                    To::Owner { owner, .. } => vec![owner.node],
+                    To::Any => self.fleet.any_order().collect(),
+                    To::First => vec![0],
+                };
+                ctx.sender = Some(sender);
+                return Ok(false);
+            }
+            Plan::Catalog(_, ask) => {
+                ctx.class = "fan-out";
+                let headers = header.headers.clone();
+                self.answer_catalog(ask, headers, sender).await
+            }
+            Plan::Broadcast(_) => {
+                ctx.class = "broadcast";
+                // Planning has shown that the target is ASCII.
+                let target = String::from_utf8_lossy(header.raw_path()).into_owned();
+                self.answer_broadcast(session, target, sender).await?
+            }
+            Plan::Probe(_) => {
+                ctx.class = "probe";
+                answer::healthy()
+            }
+            Plan::Refuse(Refusal::Redirect(location)) => answer::redirect(&location),
+            Plan::Refuse(Refusal::NotFound) => answer::not_found(),
+            Plan::Refuse(Refusal::Malformed) => answer::bad_request(""),
+            Plan::Refuse(Refusal::Documents) => answer::documents_not_merged(),
+        };
+        send(session, own).await
+    }
+
+    async fn upstream_peer(&self, _: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
+        while let Some(node) = ctx.node(&self.fleet) {
+            match self.peer(node) {
+                Some(peer) => return Ok(Box::new(peer)),
+                None => {
+                    self.fleet.was_unreachable(node);
+                    ctx.failure = Some(down(node, "its name has not been resolved"));
+                    ctx.tried += 1;
+                }
+            }
+        }
+        let mut error = Error::explain(ErrorType::ConnectError, "no node is left to try");
+        error.as_up();
+        Err(error)
+    }
+
+    fn fail_to_connect(&self, session: &mut Session, _: &HttpPeer, ctx: &mut Ctx, mut error: Box<Error>) -> Box<Error> {
+        if let Some(node) = ctx.node(&self.fleet) {
+            self.fleet.was_unreachable(node);
+            ctx.failure = Some(failure_of(node, &error));
+        }
+        // Nothing has been sent. Where any node would do, a read goes on to the next.
+        let is_read = session.req_header().method.is_safe();
+        let another = ctx.tried + 1 < ctx.candidates.len();
+        if is_read && another {
+            ctx.tried += 1;
+        }
+        error.set_retry(is_read && another);
+        error
+    }
+
+    fn error_while_proxy(
+        &self,
+        _: &HttpPeer,
+        session: &mut Session,
+        mut error: Box<Error>,
+        ctx: &mut Ctx,
+        client_reused: bool,
+    ) -> Box<Error> {
+        let upstream = *error.esource() == ErrorSource::Upstream;
+        if let Some(node) = ctx.node(&self.fleet).filter(|_| upstream) {
+            ctx.failure = Some(failure_of(node, &error));
+        }
+        // What may have had effect is never repeated. A read is, once, when the pooled connection was dead; and where
+        // any node would do, it goes on to the next, as long as the client has seen nothing.
+        let untouched = session.response_written().is_none() && !session.as_ref().retry_buffer_truncated();
+        let may_repeat = upstream && untouched && session.req_header().method.is_safe();
+        error.retry.decide_reuse(client_reused);
+        let stale = error.retry() && ctx.resent == 0;
+        if may_repeat && stale {
+            ctx.resent += 1;
+        } else if may_repeat && ctx.tried + 1 < ctx.candidates.len() {
+            if let Some(node) = ctx.node(&self.fleet) {
+                self.fleet.was_unreachable(node);
+            }
+            ctx.tried += 1;
+            error.set_retry(true);
+        } else {
+            error.set_retry(false);
+        }
+        error
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        upstream: &mut RequestHeader,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        let (Some(node), Some(sender)) = (ctx.node(&self.fleet), &ctx.sender) else {
+            return Err(Error::explain(ErrorType::InternalError, "a request without a plan"));
+        };
+        for (name, value) in onward::edits(node, sender, &session.req_header().headers) {
+            match value {
+                Some(value) => upstream.insert_header(name, value)?,
+                None => drop(upstream.remove_header(&name)),
+            }
+        }
+        Ok(())
+    }
+
+    async fn response_filter(&self, _: &mut Session, upstream: &mut ResponseHeader, ctx: &mut Ctx) -> Result<()> {
+        if let Some(node) = ctx.node(&self.fleet) {
+            node.was_reached();
+        }
+        let location = upstream.headers.get(LOCATION).and_then(|location| location.to_str().ok());
+        if let Some(relative) = location.and_then(|location| without_node(&self.fleet, location)) {
+            upstream.insert_header(LOCATION, relative)?;
+        }
+        Ok(())
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Ctx) -> FailToProxy {
+        if let Some(Failure { node, kind, cause }) = &ctx.failure {
+            tracing::warn!(node, %kind, cause, "a node failed a request");
+        }
+        let answer = match error.esource() {
+            _ if session.response_written().is_some() => None,
+            ErrorSource::Upstream => Some(match &ctx.failure {
+                Some(failure) => answer::node_failed(failure),
+                None => answer::internal_error(),
+            }),
+            ErrorSource::Downstream => match error.etype() {
+                ErrorType::ReadTimedout => Some(answer::client_too_slow()),
+                ErrorType::WriteError
+                | ErrorType::WriteTimedout
+                | ErrorType::ReadError
+                | ErrorType::ConnectionClosed => None,
+                _ => Some(answer::bad_request("")),
+            },
+            ErrorSource::Internal | ErrorSource::Unset => {
+                tracing::error!(%error, "a request failed in the gateway itself");
+                Some(answer::internal_error())
+            }
+        };
+        let error_code = answer.as_ref().map_or(0, |answer| answer.status.as_u16());
+        if let Some(answer) = answer {
+            // The rest of the request's body is not read, so the connection cannot go on.
+            session.set_keepalive(None);
+            if let Err(error) = send(session, answer).await {
+                tracing::debug!(%error, "a client did not wait for its error");
+            }
+        }
+        FailToProxy { error_code, can_reuse_downstream: false }
+    }
+
+    fn suppress_error_log(&self, _: &Session, _: &Ctx, _: &Error) -> bool {
+        true
+    }
+
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Ctx) {
+        door::request_ended();
+        let status = session.response_written().map_or(0, |header| header.status.as_u16());
+        let header = session.req_header();
+        tracing::debug!(
+            method = %header.method,
+            path = %String::from_utf8_lossy(header.raw_path()),
+            class = ctx.class,
+            node = ctx.node(&self.fleet).map(|node| node.name.as_str()),
+            status,
+            sent = session.body_bytes_sent(),
+            took = ?ctx.began.elapsed(),
+            error = error.map(tracing::field::display),
+            "request"
+        );
+    }
+}
+
+/// Writes an answer of onezot's own. Always `Ok(true)`: the request is answered.
+async fn send(session: &mut Session, answer: Answer) -> Result<bool> {
+    let Answer { status, headers, body } = answer;
+    let mut header = ResponseHeader::build(status, Some(headers.len() + 1))?;
+    for (name, value) in &headers {
+        if name == header::CONNECTION {
+            session.set_keepalive(None);
+        } else {
+            header.append_header(canonical(name), value)?;
+        }
+    }
+    header.insert_header(header::CONTENT_LENGTH, body.len())?;
+    let bodiless = body.is_empty() || session.req_header().method == Method::HEAD;
+    session.write_response_header(Box::new(header), bodiless).await?;
+    if !bodiless {
+        session.write_response_body(Some(body), true).await?;
+    }
+    Ok(true)
+}
+
+/// A header name as Go writes it on the wire: `Content-Type` (Go `net/textproto`, `CanonicalMIMEHeaderKey`).
+fn canonical(name: &header::HeaderName) -> String {
+    let capitalise = |word: &str| match word.split_at_checked(1) {
+        Some((first, rest)) => first.to_ascii_uppercase() + rest,
+        None => String::new(),
+    };
+    name.as_str().split('-').map(capitalise).collect::<Vec<_>>().join("-")
+}
+
+/// Reads the whole body of a request; `None` if it is larger than `limit` bytes.
+async fn read_body(session: &mut Session, limit: u64) -> Result<Option<Bytes>> {
+    let headers = &session.req_header().headers;
+    let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > limit) {
+        return Ok(None);
+    }
+    // Nobody else tells the client to go on.
+    if headers.get(header::EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+        && let ServerSession::H1(downstream) = session.as_mut()
+    {
+        downstream.write_continue_response().await?;
+    }
+    let mut whole = BytesMut::new();
+    while let Some(piece) = session.as_mut().read_request_body().await? {
+        if (whole.len() + piece.len()) as u64 > limit {
+            return Ok(None);
+        }
+        whole.extend_from_slice(&piece);
+    }
+    Ok(Some(whole.freeze()))
+}
+
+/// The path and query of a `Location` whose authority is a node; `None` if it is anywhere else (nodes may redirect
+/// blobs to an object storage) or relative already.
+fn without_node(fleet: &Fleet, location: &str) -> Option<String> {
+    let url = url::Url::parse(location).ok()?;
+    let authority = match url.port() {
+        Some(port) => format!("{}:{port}", url.host_str()?),
+        None => url.host_str()?.to_owned(),
+    };
+    fleet.node_at(&authority)?;
+    // What follows the authority, byte for byte: parsing would normalise it.
+    let after_scheme = location.split_once("://")?.1;
+    let path = after_scheme.find(['/', '?']).map_or("/", |at| &after_scheme[at..]);
+    Some(if path.starts_with('/') { path.to_owned() } else { format!("/{path}") })
+}
+
+fn down(node: &Node, cause: &str) -> Failure {
+    Failure { node: node.name.clone(), kind: FailureKind::Down, cause: cause.to_owned() }
+}
+
+fn failure_of(node: &Node, error: &Error) -> Failure {
+    let kind = match error.etype() {
+        ErrorType::ConnectTimedout | ErrorType::ReadTimedout | ErrorType::WriteTimedout => FailureKind::Late,
+        ErrorType::InvalidHTTPHeader => FailureKind::Unusable,
+        _ => FailureKind::Down,
+    };
+    Failure { node: node.name.clone(), kind, cause: format!("{}: {}", error.etype().as_str(), context(error)) }
+}
+
+fn context(error: &Error) -> String {
+    let text = error.context.as_ref().map(ImmutStr::as_str).unwrap_or_default();
+    match &error.cause {
+        Some(cause) => format!("{text}: {cause}"),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fleet::{NodeUrl, Placement};
+
+    #[test]
+    fn only_a_location_at_a_node_is_made_relative() {
+        let url = |text: &str| NodeUrl::try_from(text.to_owned()).unwrap();
+        let nodes = vec![Node::new("a".into(), url("http://zot-0:5000")), Node::new("b".into(), url("http://zot-1"))];
+        let fleet = Fleet::new(nodes, Placement::default());
+        for (location, relative) in [
+            ("http://zot-0:5000/v2/a/blobs/uploads/1?_state=x%2F", Some("/v2/a/blobs/uploads/1?_state=x%2F")),
+            ("http://ZOT-0:5000/v2/", Some("/v2/")),
+            ("http://zot-1/v2/?a=b", Some("/v2/?a=b")),
+            ("http://zot-1:80?x", Some("/?x")),
+            ("http://zot-0:5001/v2/", None),
+            ("https://bucket.example/layer?sig=1", None),
+            ("/v2/a/blobs/uploads/1", None),
+            ("//zot-0:5000/x", None),
+        ] {
+            assert_eq!(without_node(&fleet, location).as_deref(), relative, "{location}");
+        }
+    }
+}

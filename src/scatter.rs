@@ -1,0 +1,443 @@
+//! Asking nodes, one or many, and gathering what they say. The only fan-out I/O.
+//!
+//! Failure is data: what nodes failed to say is gathered beside what they said, and one function,
+//! [`Gathered::judge`], decides what becomes of it.
+
+use crate::config::{Config, Partial};
+use crate::fleet::{Fleet, Node};
+use crate::onward::{self, Sender};
+use crate::page;
+use bytes::{Bytes, BytesMut};
+use futures::future::join_all;
+use http::header::{AUTHORIZATION, COOKIE, LINK};
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Incoming};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::dns::Name;
+use hyper_util::client::legacy::{Client, Error as ClientError};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use std::error::Error as _;
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::time::{Instant, timeout, timeout_at};
+
+/// How long credentials that a node accepted need no trial at one node before all are asked.
+const ACCEPTED_FOR: Duration = Duration::from_secs(10);
+/// How many such credentials are remembered.
+const ACCEPTED_MOST: u64 = 10_000;
+/// An idle connection is dropped before a registry drops it: 60 s and more are usual there.
+const POOL_IDLE: Duration = Duration::from_secs(30);
+
+/// What every node of a fan-out is asked.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    /// The method.
+    pub method: Method,
+    /// Path and query.
+    pub target: String,
+    /// The client's header, as it came.
+    pub headers: HeaderMap,
+    /// Who the client is.
+    pub sender: Sender,
+    /// The body, whole.
+    pub body: Bytes,
+}
+
+/// A node's whole answer.
+#[derive(Debug, Clone)]
+pub struct NodeAnswer {
+    /// The status.
+    pub status: StatusCode,
+    /// The header.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// What a node failed to say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The node's name.
+    pub node: String,
+    /// What a client is told.
+    pub kind: FailureKind,
+    /// What the log is told.
+    pub cause: String,
+}
+
+/// The kinds of failure that a client can tell apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureKind {
+    /// It could not be reached, or broke off.
+    Down,
+    /// It missed a deadline.
+    Late,
+    /// It answered what cannot be merged.
+    Unusable,
+    /// Its answer is over the limit.
+    TooLarge,
+    /// It refused what another node accepted.
+    Refused(StatusCode),
+}
+
+impl fmt::Display for FailureKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FailureKind::Down => f.write_str("cannot be reached"),
+            FailureKind::Late => f.write_str("did not answer in time"),
+            FailureKind::Unusable => f.write_str("gave an answer that cannot be used"),
+            FailureKind::TooLarge => f.write_str("gave an answer that is too large"),
+            FailureKind::Refused(status) => write!(f, "answered {}", status.as_u16()),
+        }
+    }
+}
+
+/// What a node says in a fan-out: its part, or an answer that is none (401, 404 …).
+#[derive(Debug)]
+pub enum Reply<T> {
+    /// Its part, with the header of its (first) answer.
+    Part(T, HeaderMap),
+    /// An answer with an error status.
+    Refusal(NodeAnswer),
+}
+
+/// What became of one node's part.
+type Outcome<T> = Result<Reply<T>, Failure>;
+
+/// What became of a fan-out, in the order of the nodes.
+#[derive(Debug)]
+pub struct Gathered<T> {
+    lead: Option<usize>,
+    replies: Vec<(Arc<Node>, Outcome<T>)>,
+}
+
+/// What a fan-out is worth.
+#[derive(Debug)]
+pub enum Verdict<T> {
+    /// All parts, or with [`Partial::Warn`] those there are; with the lead's header and what is missing.
+    Parts {
+        /// The parts, in the order of the nodes.
+        parts: Vec<T>,
+        /// The header of the first part.
+        headers: HeaderMap,
+        /// What is missing.
+        failures: Vec<Failure>,
+    },
+    /// The node that was asked first refused: that is the client's answer.
+    Refused(NodeAnswer),
+    /// Too little to answer with.
+    Failed(Vec<Failure>),
+}
+
+impl<T> Gathered<T> {
+    /// Decides: complete, partial, refused or failed. The one place that does.
+    ///
+    /// A refusal by the lead (the first node that said anything) is the client's answer. A refusal by another node,
+    /// of what the lead accepted, is that node's failure.
+    pub fn judge(self, partial: Partial) -> Verdict<T> {
+        let (mut parts, mut headers, mut failures) = (Vec::new(), None, Vec::new());
+        for (index, (node, reply)) in self.replies.into_iter().enumerate() {
+            match reply {
+                Ok(Reply::Part(part, header)) => {
+                    parts.push(part);
+                    headers.get_or_insert(header);
+                }
+                Ok(Reply::Refusal(answer)) if self.lead == Some(index) && !answer.status.is_server_error() => {
+                    return Verdict::Refused(answer);
+                }
+                Ok(Reply::Refusal(answer)) => failures.push(Failure {
+                    node: node.name.clone(),
+                    kind: FailureKind::Refused(answer.status),
+                    cause: format!("status {}", answer.status),
+                }),
+                Err(failure) => failures.push(failure),
+            }
+        }
+        for Failure { node, kind, cause } in &failures {
+            tracing::warn!(node, %kind, cause, "a node failed in a fan-out");
+        }
+        match headers {
+            Some(headers) if failures.is_empty() || partial == Partial::Warn => {
+                Verdict::Parts { parts, headers, failures }
+            }
+            _ => Verdict::Failed(failures),
+        }
+    }
+}
+
+/// The fan-out client: one pool of connections for all nodes.
+pub struct Scatter {
+    fleet: Arc<Fleet>,
+    client: Client<HttpConnector<FleetNames>, Full<Bytes>>,
+    headers: Duration,
+    idle: Duration,
+    total: Duration,
+    answer_bytes: usize,
+    accepted: moka::sync::Cache<u64, ()>,
+    hasher: RandomState,
+}
+
+impl Scatter {
+    /// A client for the nodes of `fleet`.
+    pub fn new(config: &Config, fleet: Arc<Fleet>) -> Scatter {
+        let mut connector = HttpConnector::new_with_resolver(FleetNames(fleet.clone()));
+        connector.set_connect_timeout(Some(config.timeouts.connect));
+        connector.set_nodelay(true);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_idle_timeout(POOL_IDLE)
+            .pool_timer(TokioTimer::new())
+            .build(connector);
+        Scatter {
+            fleet,
+            client,
+            headers: config.timeouts.headers,
+            idle: config.timeouts.idle,
+            total: config.timeouts.total,
+            answer_bytes: usize::try_from(config.limits.answer_bytes.as_u64()).unwrap_or(usize::MAX),
+            accepted: moka::sync::Cache::builder().max_capacity(ACCEPTED_MOST).time_to_live(ACCEPTED_FOR).build(),
+            hasher: RandomState::new(),
+        }
+    }
+
+    /// Every node's whole catalog.
+    pub async fn catalogs(&self, ask: &Ask) -> Gathered<Vec<String>> {
+        self.gather(ask, true, |node| self.catalog(node, ask)).await
+    }
+
+    /// The same request to every node; a part is an answer below 400.
+    pub async fn broadcast(&self, ask: &Ask) -> Gathered<NodeAnswer> {
+        self.gather(ask, false, |node| async {
+            let deadline = Instant::now() + self.total;
+            let answer = self.ask(node, ask, &ask.target, self.answer_bytes, deadline).await?;
+            let is_refusal = answer.status.is_client_error() || answer.status.is_server_error();
+            Ok(if is_refusal {
+                Reply::Refusal(answer)
+            } else {
+                let headers = answer.headers.clone();
+                Reply::Part(answer, headers)
+            })
+        })
+        .await
+    }
+
+    /// Asks every node. Credentials that are not known to be good are tried at one node first: a wrong password must
+    /// not count N times at a directory. With `may_lead_together` off, one node goes first in any case.
+    async fn gather<T, F, R>(&self, ask: &Ask, may_lead_together: bool, one: F) -> Gathered<T>
+    where
+        F: Fn(Arc<Node>) -> R,
+        R: Future<Output = Outcome<T>>,
+    {
+        let nodes = self.fleet.nodes();
+        let credentials = self.credentials(&ask.headers);
+        let known = credentials.is_none_or(|credentials| self.accepted.contains_key(&credentials));
+        let mut replies: Vec<(Arc<Node>, Outcome<T>)> = Vec::with_capacity(nodes.len());
+        if !(known && may_lead_together) {
+            for node in nodes {
+                let reply = one(node.clone()).await;
+                let refused = matches!(reply, Ok(Reply::Refusal(_)));
+                let answered = reply.is_ok();
+                replies.push((node.clone(), reply));
+                if refused {
+                    return Gathered { lead: Some(replies.len() - 1), replies };
+                }
+                if answered {
+                    break;
+                }
+            }
+        }
+        let rest = nodes[replies.len()..].iter().map(|node| async { (node.clone(), one(node.clone()).await) });
+        replies.extend(join_all(rest).await);
+        let lead = replies.iter().position(|(_, reply)| reply.is_ok());
+        let accepted = lead.is_some_and(|lead| matches!(replies[lead].1, Ok(Reply::Part(..))));
+        if let Some(credentials) = credentials.filter(|_| accepted) {
+            self.accepted.insert(credentials, ());
+        }
+        Gathered { lead, replies }
+    }
+
+    /// A keyed hash of what a client proves itself with; `None` if it brings nothing.
+    fn credentials(&self, headers: &HeaderMap) -> Option<u64> {
+        let lines = [AUTHORIZATION, COOKIE]
+            .map(|name| headers.get_all(name).iter().map(|value| value.as_bytes().to_vec()).collect::<Vec<_>>());
+        lines.iter().any(|lines| !lines.is_empty()).then(|| self.hasher.hash_one(&lines))
+    }
+
+    /// One node's catalog: its own pages are followed to the end (registries other than zot page by themselves).
+    async fn catalog(&self, node: Arc<Node>, ask: &Ask) -> Result<Reply<Vec<String>>, Failure> {
+        let deadline = Instant::now() + self.total;
+        let mut left = self.answer_bytes;
+        let mut target = ask.target.clone();
+        let mut names: Vec<String> = Vec::new();
+        let mut first_headers = None;
+        loop {
+            let answer = self.ask(node.clone(), ask, &target, left, deadline).await?;
+            if answer.status != StatusCode::OK {
+                return match first_headers {
+                    None => Ok(Reply::Refusal(answer)),
+                    Some(_) => Err(unusable(&node, format!("page {target} of its catalog: {}", answer.status))),
+                };
+            }
+            let listed: Catalog = serde_json::from_slice(&answer.body)
+                .map_err(|error| unusable(&node, format!("its catalog is not one: {error}")))?;
+            left = left.saturating_sub(answer.body.len());
+            let page = listed.repositories.unwrap_or_default();
+            let got_further = !page.is_empty();
+            names.extend(page);
+            let link = answer.headers.get(LINK).and_then(|link| link.to_str().ok()).and_then(page::next_link);
+            let next = link.map(|link| {
+                // Only the query counts: a node may not send onezot anywhere else.
+                let query = link.split_once('?').map_or("", |(_, query)| query);
+                let path = ask.target.split('?').next().unwrap_or_default();
+                format!("{path}?{query}")
+            });
+            let headers = first_headers.get_or_insert(answer.headers);
+            match next {
+                None => return Ok(Reply::Part(names, std::mem::take(headers))),
+                Some(next) if got_further && next != target => target = next,
+                Some(_) => return Err(unusable(&node, "the Link of its catalog leads nowhere".to_owned())),
+            }
+        }
+    }
+
+    /// Asks one node and reads the whole answer, within the deadlines and at most `limit` bytes of body.
+    ///
+    /// An idempotent read is sent a second time when the connection, taken from the pool, turns out to be dead.
+    async fn ask(
+        &self,
+        node: Arc<Node>,
+        ask: &Ask,
+        target: &str,
+        limit: usize,
+        deadline: Instant,
+    ) -> Result<NodeAnswer, Failure> {
+        let late = |what: &str| Failure { node: node.name.clone(), kind: FailureKind::Late, cause: what.to_owned() };
+        let mut attempts = 0;
+        let response = loop {
+            attempts += 1;
+            let request = self.request(&node, ask, target)?;
+            let until = deadline.min(Instant::now() + self.headers);
+            match timeout_at(until, self.client.request(request)).await {
+                Err(_) => {
+                    self.fleet.was_unreachable(&node);
+                    return Err(late("no header in time"));
+                }
+                Ok(Ok(response)) => break response,
+                Ok(Err(error)) if attempts == 1 && ask.method.is_safe() && is_stale_connection(&error) => {}
+                Ok(Err(error)) => {
+                    if error.is_connect() {
+                        self.fleet.was_unreachable(&node);
+                    }
+                    return Err(failure_of(&node, &error));
+                }
+            }
+        };
+        node.was_reached();
+        let (parts, body) = response.into_parts();
+        let body = match timeout_at(deadline, read_body(&node, body, limit, self.idle)).await {
+            Ok(read) => read?,
+            Err(_) => return Err(late("no end of the body in time")),
+        };
+        Ok(NodeAnswer { status: parts.status, headers: parts.headers, body })
+    }
+
+    fn request(&self, node: &Node, ask: &Ask, target: &str) -> Result<Request<Full<Bytes>>, Failure> {
+        let mut request = Request::builder()
+            .method(&ask.method)
+            .uri(format!("{}{target}", node.url))
+            .body(Full::new(ask.body.clone()))
+            .map_err(|error| unusable(node, format!("it names a target that is none: {error}")))?;
+        *request.headers_mut() = onward::for_fan_out(node, &ask.sender, &ask.headers);
+        Ok(request)
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct Catalog {
+    repositories: Option<Vec<String>>,
+}
+
+async fn read_body(node: &Node, mut body: Incoming, limit: usize, idle: Duration) -> Result<Bytes, Failure> {
+    let failed = |kind, cause: String| Failure { node: node.name.clone(), kind, cause };
+    let too_large = || failed(FailureKind::TooLarge, format!("more than {limit} bytes"));
+    if body.size_hint().lower() > limit as u64 {
+        return Err(too_large());
+    }
+    let mut whole = BytesMut::new();
+    loop {
+        match timeout(idle, body.frame()).await {
+            Err(_) => return Err(failed(FailureKind::Late, "the body stopped".to_owned())),
+            Ok(None) => return Ok(whole.freeze()),
+            Ok(Some(Err(error))) => return Err(failed(FailureKind::Down, format!("the body broke off: {error}"))),
+            Ok(Some(Ok(frame))) => {
+                let Ok(data) = frame.into_data() else { continue };
+                if whole.len() + data.len() > limit {
+                    return Err(too_large());
+                }
+                whole.extend_from_slice(&data);
+            }
+        }
+    }
+}
+
+fn unusable(node: &Node, cause: String) -> Failure {
+    Failure { node: node.name.clone(), kind: FailureKind::Unusable, cause }
+}
+
+fn failure_of(node: &Node, error: &ClientError) -> Failure {
+    let mut cause = error.to_string();
+    let mut kind = FailureKind::Down;
+    let mut source = error.source();
+    while let Some(inner) = source {
+        cause = format!("{cause}: {inner}");
+        if inner.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == std::io::ErrorKind::TimedOut) {
+            kind = FailureKind::Late;
+        }
+        source = inner.source();
+    }
+    Failure { node: node.name.clone(), kind, cause }
+}
+
+/// Whether the node had closed the connection before it saw the request.
+fn is_stale_connection(error: &ClientError) -> bool {
+    let mut source = error.source();
+    while let Some(inner) = source {
+        let closed = inner.downcast_ref::<hyper::Error>().is_some_and(|e| e.is_incomplete_message() || e.is_canceled());
+        let reset = inner
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|e| matches!(e.kind(), std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::BrokenPipe));
+        if !error.is_connect() && (closed || reset) {
+            return true;
+        }
+        source = inner.source();
+    }
+    false
+}
+
+/// Resolves names by what the fleet already knows, so that both ways to a node go to the same address.
+#[derive(Clone)]
+struct FleetNames(Arc<Fleet>);
+
+impl tower_service::Service<Name> for FleetNames {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = std::io::Error;
+    type Future = std::future::Ready<Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        let found = self.0.nodes().iter().find(|node| node.url.is_at(name.as_str()));
+        let addresses = found.map(|node| node.addresses().to_vec()).unwrap_or_default();
+        std::future::ready(if addresses.is_empty() {
+            Err(std::io::Error::other("the name of the node has not been resolved"))
+        } else {
+            Ok(addresses.into_iter())
+        })
+    }
+}

@@ -1,0 +1,128 @@
+//! Starting and stopping a gateway: its listeners, its background work, its drain. Several can run in one process.
+
+use crate::config::Config;
+use crate::door::Door;
+use crate::proxy::Gateway;
+use crate::telemetry;
+use pingora::apps::HttpServerOptions;
+use pingora::proxy::HttpProxy;
+use pingora::server::Fds;
+use pingora::server::configuration::ServerConf;
+use pingora::services::Service as _;
+use pingora::services::listening::Service;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::IntoRawFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::task::TaskTracker;
+
+/// How long the start waits for the names of the nodes; requests are taken all the same after that.
+const FIRST_RESOLVE: Duration = Duration::from_secs(3);
+
+/// Why a gateway did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {cause}")]
+    Listen {
+        /// The address as configured.
+        address: String,
+        /// What the system says.
+        cause: std::io::Error,
+    },
+}
+
+/// A gateway that runs.
+pub struct Running {
+    /// The public addresses, with the ports that were taken.
+    pub addresses: Vec<SocketAddr>,
+    /// The address of the admin listener.
+    pub admin: Option<SocketAddr>,
+    stop: watch::Sender<bool>,
+    accepting: JoinHandle<()>,
+    background: Vec<JoinHandle<()>>,
+    in_flight: TaskTracker,
+    drain: Duration,
+}
+
+/// Starts a gateway on the current tokio runtime.
+///
+/// # Errors
+///
+/// An address cannot be listened on. Nodes that cannot be reached are no reason not to start.
+pub async fn start(config: Config) -> Result<Running, StartError> {
+    let config = Arc::new(config);
+    let fleet = Arc::new(config.fleet());
+    let in_flight = TaskTracker::new();
+
+    // pingora takes listeners over as descriptors under the name of their address, so that port 0 is known at once.
+    let mut descriptors = Fds::new();
+    let mut addresses = Vec::new();
+    for address in &config.listen {
+        let (listener, taken) = listen(address)?;
+        addresses.push(taken);
+        descriptors.add(taken.to_string(), listener.into_raw_fd());
+    }
+    let admin = config.admin.as_deref().map(listen).transpose()?;
+
+    let all_found = tokio::time::timeout(FIRST_RESOLVE, fleet.resolve()).await.unwrap_or(false);
+    let resolver = fleet.clone();
+    let mut background = vec![tokio::spawn(async move { resolver.keep_resolved(all_found).await })];
+
+    let (stop, stopping) = watch::channel(false);
+    let gateway = Gateway::new(config.clone(), fleet.clone(), in_flight.clone());
+    let mut proxy = HttpProxy::new(gateway, Arc::new(ServerConf::default()));
+    proxy.handle_init_modules();
+    proxy.server_options = Some(HttpServerOptions::default());
+    let door = Door::new(proxy, config.timeouts.client_headers, config.timeouts.keepalive);
+    let mut service = Service::new("onezot".to_owned(), door);
+    for address in &addresses {
+        service.add_tcp(&address.to_string());
+    }
+    let descriptors = Arc::new(parking_lot::Mutex::new(descriptors));
+    let accepting = tokio::spawn(async move { service.start_service(Some(descriptors), stopping, 1).await });
+
+    let mut admin_address = None;
+    if let Some((listener, address)) = admin {
+        admin_address = Some(address);
+        background.push(tokio::spawn(telemetry::serve_admin(listener, config.clone(), fleet)));
+    }
+    let drain = config.timeouts.drain;
+    Ok(Running { addresses, admin: admin_address, stop, accepting, background, in_flight, drain })
+}
+
+fn listen(address: &str) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |cause| StartError::Listen { address: address.to_owned(), cause };
+    let listener = TcpListener::bind(address).map_err(failed)?;
+    listener.set_nonblocking(true).map_err(failed)?;
+    let taken = listener.local_addr().map_err(failed)?;
+    Ok((listener, taken))
+}
+
+impl Running {
+    /// How many requests are under way.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    /// Stops: no new connections, idle ones are closed, and requests in flight get the drain time to finish.
+    ///
+    /// Returns how many were cut off.
+    pub async fn stop(self) -> usize {
+        let began = Instant::now();
+        // Nobody listens to the signal only when the accept loop has ended already.
+        let _ = self.stop.send(true);
+        if let Err(error) = self.accepting.await {
+            tracing::error!(%error, "the accept loop failed");
+        }
+        self.in_flight.close();
+        let left = self.drain.saturating_sub(began.elapsed());
+        let _ = tokio::time::timeout(left, self.in_flight.wait()).await;
+        for task in self.background {
+            task.abort();
+        }
+        self.in_flight.len()
+    }
+}

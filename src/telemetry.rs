@@ -1,0 +1,125 @@
+//! What an operator sees: the log, and the admin listener.
+
+use crate::answer::{self, Answer};
+use crate::config::{Config, Log, LogFormat};
+use crate::fleet::Fleet;
+use crate::page::query_value;
+use crate::plan::{self, Explained};
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use serde_json::json;
+use std::convert::Infallible;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+use tracing_subscriber::EnvFilter;
+
+/// How long a client of the admin listener has for the header of a request.
+const ADMIN_HEADER: Duration = Duration::from_secs(10);
+/// A pause after an accept that failed (out of descriptors), so that the loop does not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Sends the log to standard error. Once per process; later calls change nothing.
+pub fn start_log(log: &Log) {
+    // The level has been checked with the configuration.
+    let filter = EnvFilter::try_new(&log.level).unwrap_or_default();
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = match log.format {
+        LogFormat::Text => builder.try_init(),
+        LogFormat::Json => builder.json().try_init(),
+    };
+    if let Err(error) = started {
+        tracing::debug!(%error, "a log is there already");
+    }
+}
+
+/// Serves the admin listener, for ever.
+pub async fn serve_admin(listener: TcpListener, config: Arc<Config>, fleet: Arc<Fleet>) {
+    let listener = match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::error!(%error, "the admin listener cannot be used");
+            return;
+        }
+    };
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "the admin listener cannot accept");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let (config, fleet) = (config.clone(), fleet.clone());
+        tokio::spawn(async move {
+            let service = service_fn(|request| {
+                let answer = admin(&request, &config, &fleet);
+                async { Ok::<_, Infallible>(response(answer)) }
+            });
+            let mut builder = Builder::new(TokioExecutor::new());
+            builder.http1().timer(TokioTimer::new()).header_read_timeout(ADMIN_HEADER);
+            if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
+                tracing::debug!(%error, "a connection to the admin listener failed");
+            }
+        });
+    }
+}
+
+fn admin(request: &Request<Incoming>, config: &Config, fleet: &Fleet) -> Answer {
+    if !request.method().is_safe() {
+        return answer::method_not_allowed("GET, HEAD");
+    }
+    match request.uri().path() {
+        "/livez" | "/readyz" | "/startupz" => answer::healthy(),
+        "/status" => status(config, fleet),
+        "/explain" => explain(request.uri().query().unwrap_or_default(), fleet),
+        _ => answer::not_found(),
+    }
+}
+
+/// The fleet as JSON: version, placement, and each node with its addresses and whether it could be reached.
+fn status(config: &Config, fleet: &Fleet) -> Answer {
+    let nodes: Vec<_> = fleet
+        .nodes()
+        .iter()
+        .map(|node| {
+            json!({
+                "name": node.name,
+                "url": node.url,
+                "addresses": node.addresses().iter().map(ToString::to_string).collect::<Vec<_>>(),
+                "suspect": node.is_suspect(),
+            })
+        })
+        .collect();
+    let document = json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "placement": fleet.placement(),
+        "partial": config.partial,
+        "nodes": nodes,
+    });
+    Answer::document("application/json", document.to_string())
+}
+
+/// The plan of `?method=GET&path=/v2/…`, as `onezot explain` prints it.
+fn explain(query: &str, fleet: &Fleet) -> Answer {
+    let method = query_value(query, "method").unwrap_or_else(|| "GET".into());
+    let (Ok(method), Some(target)) = (Method::from_bytes(method.as_bytes()), query_value(query, "path")) else {
+        return answer::bad_request("explain takes ?method=GET&path=/v2/…");
+    };
+    let plan = plan::plan(fleet, &method, target.as_bytes());
+    let text = Explained { plan: &plan, fleet, method: &method, target: &target }.to_string();
+    Answer::document("text/plain; charset=utf-8", text)
+}
+
+fn response(answer: Answer) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(answer.body));
+    *response.status_mut() = answer.status;
+    *response.headers_mut() = answer.headers;
+    response
+}
