@@ -1,0 +1,139 @@
+//! The binary as a person uses it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, Output, Stdio};
+
+fn onezot(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_onezot"));
+    command.args(arguments).env_remove("ONEZOT_CONFIG");
+    command
+}
+
+fn run(arguments: &[&str]) -> (i32, String, String) {
+    let Output { status, stdout, stderr } = onezot(arguments).output().unwrap();
+    (status.code().unwrap(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+}
+
+/// A gateway process that ends with the test.
+struct Serving {
+    child: Child,
+    lines: Vec<String>,
+}
+
+impl Serving {
+    fn start(arguments: &[&str], lines: usize) -> Serving {
+        let mut child = onezot(arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let mut read = || {
+            let mut line = String::new();
+            out.read_line(&mut line).unwrap();
+            line.trim_end().to_owned()
+        };
+        let lines = (0..lines).map(|_| read()).collect();
+        Serving { child, lines }
+    }
+
+    fn get(&self, line: usize, target: &str) -> String {
+        let address = self.lines[line].split_once("http://").unwrap().1;
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(format!("GET {target} HTTP/1.1\r\nHost: r\r\nConnection: close\r\n\r\n").as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    fn signal(&mut self, name: &str) -> i32 {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([format!("-{name}"), pid]).status().unwrap().success());
+        self.child.wait().unwrap().code().expect("ended by the signal itself")
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn serve_works_without_a_file_and_says_where() {
+    let arguments = [
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--listen",
+        "127.0.0.1:0",
+        "--admin",
+        "127.0.0.1:0",
+        "--node",
+        "a=http://127.0.0.1:9",
+        "--node",
+        "http://127.0.0.1:10",
+    ];
+    let mut serving = Serving::start(&arguments, 3);
+    assert!(serving.lines[0].starts_with("onezot: listening on http://127.0.0.1:"), "{:?}", serving.lines);
+    assert!(serving.lines[1].starts_with("onezot: listening on http://127.0.0.1:"), "{:?}", serving.lines);
+    assert!(serving.lines[2].starts_with("onezot: admin on http://127.0.0.1:"), "{:?}", serving.lines);
+    for line in 0..3 {
+        let answer = serving.get(line, "/livez");
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("\r\n\r\nok"), "{answer}");
+    }
+    let plan = serving.get(2, "/explain?path=/v2/_catalog%3Fn=2");
+    assert!(plan.contains("class: fan-out") && plan.contains("at most 2"), "{plan}");
+    let status = serving.get(2, "/status");
+    assert!(status.contains(r#""name":"127.0.0.1:10""#), "{status}");
+    assert!(serving.get(2, "/v2/").starts_with("HTTP/1.1 404 "), "the admin listener is no registry");
+    assert_eq!(serving.signal("TERM"), 0);
+}
+
+#[test]
+fn an_interrupt_ends_it_too() {
+    let mut serving = Serving::start(&["serve", "--listen", "127.0.0.1:0", "--node", "http://127.0.0.1:9"], 1);
+    assert_eq!(serving.signal("INT"), 0);
+}
+
+#[test]
+fn an_address_that_is_taken_is_named() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let (code, out, error) = run(&["serve", "--listen", &address, "--node", "http://127.0.0.1:9"]);
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(error.contains(&format!("cannot listen on {address}: ")), "{error}");
+}
+
+#[test]
+fn verify_accepts_what_is_right_and_names_what_is_wrong() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let path = file.path().to_str().unwrap();
+    std::fs::write(path, "nodes: [{name: a, url: 'http://a:5000'}]\n").unwrap();
+    assert_eq!(run(&["verify", path]), (0, format!("{path}: ok, 1 nodes\n"), String::new()));
+    std::fs::write(path, "nodes:\n- {name: a, url: 'http://a:5000'}\nlocate: owner\n").unwrap();
+    let (code, out, error) = run(&["verify", path]);
+    assert_eq!((code, out.as_str()), (78, ""));
+    assert!(error.starts_with(&format!("onezot: {path}:3:1: locate: unknown field `locate`")), "{error}");
+    let (code, _, error) = run(&["serve", "--config", path]);
+    assert_eq!(code, 78, "{error}");
+}
+
+#[test]
+fn explain_and_where_name_the_owner() {
+    let nodes = ["--node", "a=http://a:1", "--node", "b=http://b:1"];
+    let (code, out, _) = run(&[&["where", "zot-test"][..], &nodes].concat());
+    assert_eq!((code, out.as_str()), (0, "b (http://b:1), owner by hash: 7f5537bdf3ddf6a1 mod 2 is 1\n"));
+    let (code, _, error) = run(&[&["where", "Zot-Test"][..], &nodes].concat());
+    assert!(code == 1 && error.contains("not the name of a repository"), "{error}");
+    let body = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(body.path(), "12345").unwrap();
+    let request = ["explain", "PUT", "/v2/zot-test/manifests/1", "--body", body.path().to_str().unwrap()];
+    let (code, out, _) = run(&[&request[..], &nodes].concat());
+    assert_eq!(code, 0);
+    for line in ["class: route-once", "repo:  zot-test", "node:  b (http://b:1), ", "body:  5 bytes"] {
+        assert!(out.contains(line), "{line}: {out}");
+    }
+    let (code, _, error) = run(&["explain", "GET", "/v2/"]);
+    assert!(code == 78 && error.contains("there are no nodes"), "{error}");
+}

@@ -1,0 +1,596 @@
+//! The gateway before stub nodes: what reaches a node, what comes back, and what becomes of both when something fails.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "support/stub.rs"]
+mod stub;
+
+use onezot::fleet::Placement;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use stub::{Got, Stub, config, gateway, get, parse, read_header, reply, send};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// Long enough that only a hang reaches it.
+const HANG: Duration = Duration::from_secs(20);
+
+async fn ok_nodes(count: usize) -> (Vec<Stub>, Vec<SocketAddr>) {
+    let mut stubs = Vec::new();
+    for i in 0..count {
+        stubs.push(Stub::new(move |_| reply(200, format!("node {i}"))).await);
+    }
+    let addresses = stubs.iter().map(|stub| stub.address).collect();
+    (stubs, addresses)
+}
+
+fn error_of(got: &Got) -> (String, String) {
+    let error = &got.json()["errors"][0];
+    (error["code"].as_str().unwrap().to_owned(), error["message"].as_str().unwrap().to_owned())
+}
+
+#[tokio::test]
+async fn a_repository_is_served_by_its_owner_alone() {
+    let (stubs, addresses) = ok_nodes(3).await;
+    let running = gateway(&addresses, "").await;
+    for i in 0..60 {
+        let repository = format!("team-{}/app-{i}", i % 7);
+        let owner = Placement::default().owner(&repository, 3).node;
+        for (method, target) in [
+            ("GET", format!("/v2/{repository}/tags/list")),
+            ("DELETE", format!("/v2/{repository}/manifests/latest")),
+            ("PUT", format!("/v2/_zot/ext/userprefs?action=toggleStar&repo={repository}")),
+        ] {
+            let request = format!("{method} {target} HTTP/1.1\r\nHost: r\r\nConnection: close\r\n\r\n");
+            let got = send(running.addresses[0], request).await;
+            assert_eq!((got.status, got.text()), (200, format!("node {owner}").as_str()), "{method} {target}");
+        }
+    }
+    let total: usize = stubs.iter().map(|stub| stub.seen().len()).sum();
+    assert_eq!(total, 180, "each request reached one node");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_node_gets_the_request_as_it_was_sent_and_knows_who_sent_it() {
+    let (stubs, addresses) = ok_nodes(1).await;
+    let running = gateway(&addresses, "").await;
+    let request = "PUT /v2/lib/manifests/a%3Ab?x=%2F&y=1;2 HTTP/1.1\r\nHost: registry.example\r\n\
+        Authorization: Basic YTpi\r\nCookie: session=1; user=a\r\nUser-Agent: docker/27.0\r\n\
+        X-Zot-Cluster-Hop-Count: 1\r\nX-ZOT-API-CLIENT: zot-ui\r\nX-Forwarded-Host: evil.example\r\n\
+        X-Forwarded-For: 192.0.2.7\r\nX-Forwarded-Proto: https\r\nX-Mine: 1\r\nTE: trailers\r\n\
+        Content-Type: application/x\r\nContent-Length: 5\r\nConnection: close, X-Mine\r\n\r\nhello";
+    assert_eq!(send(running.addresses[0], request).await.status, 200);
+    let seen = &stubs[0].seen()[0];
+    assert_eq!(seen.target, "/v2/lib/manifests/a%3Ab?x=%2F&y=1;2");
+    assert_eq!(seen.body, "hello");
+    for (name, value) in [
+        ("host", Some(addresses[0].to_string().as_str())),
+        ("authorization", Some("Basic YTpi")),
+        ("cookie", Some("session=1; user=a")),
+        ("user-agent", Some("docker/27.0")),
+        ("x-zot-api-client", Some("zot-ui")),
+        ("content-type", Some("application/x")),
+        ("content-length", Some("5")),
+        ("x-forwarded-for", Some("192.0.2.7, 127.0.0.1")),
+        ("x-forwarded-proto", Some("http")),
+        ("x-forwarded-host", Some("registry.example")),
+        ("x-zot-cluster-hop-count", None),
+        ("x-mine", None),
+        ("te", None),
+    ] {
+        assert_eq!(seen.header(name), value, "{name}");
+    }
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_location_at_a_node_becomes_relative_and_others_stay() {
+    let node = Stub::new(|seen| {
+        let own = format!("http://{}", seen.header("host").unwrap());
+        let location = match seen.target.as_str() {
+            "/v2/a/blobs/uploads/" => format!("{own}/v2/a/blobs/uploads/1?_state=a%2Fb"),
+            "/v2/a/blobs/sha256:1" => "https://bucket.example/layer?sig=1".to_owned(),
+            _ => "/v2/a/blobs/sha256:2".to_owned(),
+        };
+        let mut response = reply(202, "");
+        response.headers_mut().insert("location", location.parse().unwrap());
+        response
+    })
+    .await;
+    let running = gateway(&[node.address], "").await;
+    for (target, location) in [
+        ("/v2/a/blobs/uploads/", "/v2/a/blobs/uploads/1?_state=a%2Fb"),
+        ("/v2/a/blobs/sha256:1", "https://bucket.example/layer?sig=1"),
+        ("/v2/a/blobs/uploads/1", "/v2/a/blobs/sha256:2"),
+    ] {
+        assert_eq!(get(running.addresses[0], target).await.header("location"), Some(location), "{target}");
+    }
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn odd_paths_never_reach_a_node() {
+    let (stubs, addresses) = ok_nodes(2).await;
+    let running = gateway(&addresses, "").await;
+    for (target, status, location) in [
+        ("/v2//", 301, Some("/v2/")),
+        ("/v2/lib/../solo/tags/list?n=1", 301, Some("/v2/solo/tags/list?n=1")),
+        ("/v2/./lib/tags/list", 301, Some("/v2/lib/tags/list")),
+        ("/../../etc/passwd", 301, Some("/etc/passwd")),
+        ("/v2/lib%2Fcore/tags/list", 404, None),
+        ("/v2/lib/manifests/..%2f..%2fx", 404, None),
+        ("/v2/%2e%2e/solo/tags/list", 404, None),
+        ("/v2/lib/manifests/%00", 404, None),
+        ("/v2/lib\\core/tags/list", 404, None),
+        ("/v2/lib/manifests/a%5cb", 404, None),
+        ("/v2/lib/manifests/a%252fb", 404, None),
+        ("/v2/LIB/tags/list", 404, None),
+        ("/metrics", 404, None),
+        ("/v2/_zot/pprof/heap", 404, None),
+        ("/v2/lib/manifests/%zz", 400, None),
+    ] {
+        let got = get(running.addresses[0], target).await;
+        assert_eq!((got.status, got.header("location")), (status, location), "{target}");
+        if status == 404 {
+            assert_eq!(got.text(), "404 page not found\n", "{target}");
+            assert_eq!(got.header("x-content-type-options"), Some("nosniff"), "{target}");
+        }
+    }
+    assert!(stubs.iter().all(|stub| stub.seen().is_empty()));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn graphql_is_refused_rather_than_answered_by_one_node() {
+    let (stubs, addresses) = ok_nodes(2).await;
+    let running = gateway(&addresses, "").await;
+    for target in ["/v2/_zot/ext/search?query={__typename}", "/v2/_zot/ext/searchx"] {
+        let got = get(running.addresses[0], target).await;
+        assert_eq!(got.status, 501, "{target}");
+        assert!(got.json()["errors"][0]["message"].as_str().unwrap().contains("does not merge GraphQL"));
+    }
+    assert!(stubs.iter().all(|stub| stub.seen().is_empty()));
+    running.stop().await;
+}
+
+/// A node with a catalog that pages by itself, as other registries do.
+async fn catalog_node(names: &'static [&'static str], page: usize) -> Stub {
+    Stub::new(move |seen| {
+        let last = seen.target.split("last=").nth(1).map(|rest| rest.split('&').next().unwrap());
+        let start = last.map_or(0, |last| names.iter().position(|name| *name == last).unwrap() + 1);
+        let entries = &names[start..names.len().min(start + page)];
+        let mut response = reply(200, serde_json::json!({"repositories": entries}).to_string());
+        let headers = response.headers_mut();
+        headers.insert("content-type", "application/json".parse().unwrap());
+        headers.insert("access-control-allow-origin", "*".parse().unwrap());
+        if start + page < names.len() {
+            let link = format!("</v2/_catalog?last={}&n={page}>; rel=\"next\"", entries[entries.len() - 1]);
+            headers.insert("link", link.parse().unwrap());
+        }
+        response
+    })
+    .await
+}
+
+#[tokio::test]
+async fn the_catalog_is_the_union_of_all_pages_of_all_nodes() {
+    let a = catalog_node(&["a", "a/b", "a-b", "c", "d"], 2).await;
+    let b = catalog_node(&["a.b", "c", "e/f"], 100).await;
+    let empty = catalog_node(&[], 100).await;
+    let running = gateway(&[a.address, b.address, empty.address], "").await;
+    let to = running.addresses[0];
+    let whole = r#"{"repositories":["a","a/b","a-b","a.b","c","d","e/f"]}"#;
+    let got = get(to, "/v2/_catalog").await;
+    assert_eq!((got.status, got.text(), got.header("link")), (200, whole, None));
+    assert_eq!(got.header("content-type"), Some("application/json"));
+    assert_eq!(got.header("access-control-allow-origin"), Some("*"));
+    let asked: Vec<String> = a.seen().into_iter().map(|seen| seen.target).collect();
+    assert_eq!(asked, ["/v2/_catalog", "/v2/_catalog?last=a/b&n=2", "/v2/_catalog?last=c&n=2"]);
+
+    let page = get(to, "/v2/_catalog?n=3&last=a/b").await;
+    assert_eq!(page.text(), r#"{"repositories":["a-b","a.b","c"]}"#);
+    assert_eq!(page.header("link"), Some("</v2/_catalog?n=3&last=c>; rel=\"next\""));
+    assert_eq!(get(to, "/v2/_catalog?n=0").await.text(), r#"{"repositories":[]}"#);
+    assert_eq!(get(to, "/v2/_catalog?n=-1").await.text(), whole);
+    assert_eq!(get(to, "/v2/_catalog?last=nope").await.text(), r#"{"repositories":[]}"#);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_catalog_that_lacks_a_node_is_an_error_unless_that_is_allowed() {
+    let good = catalog_node(&["a"], 100).await;
+    let quick = "timeouts: {headers: 300ms, idle: 300ms}\nlimits: {answer_bytes: 2KiB}\n";
+    let bad_json = Stub::new(|_| reply(200, "<html>")).await;
+    let refusing = Stub::new(|_| reply(500, "")).await;
+    let unauthorized = Stub::new(|_| reply(401, "")).await;
+    let huge = Stub::new(|_| reply(200, vec![b' '; 4096])).await;
+    let circle = Stub::new(|_| {
+        let mut response = reply(200, r#"{"repositories":[]}"#);
+        response.headers_mut().insert("link", "</v2/_catalog?last=x>; rel=\"next\"".parse().unwrap());
+        response
+    })
+    .await;
+    let hanging = Stub::raw(|stream, _| async move {
+        tokio::time::sleep(HANG).await;
+        drop(stream);
+    })
+    .await;
+    let stopping = Stub::raw(|mut stream, _| async move {
+        read_header(&mut stream).await;
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"repos").await.unwrap();
+        tokio::time::sleep(HANG).await;
+    })
+    .await;
+    let breaking = Stub::raw(|mut stream, _| async move {
+        read_header(&mut stream).await;
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"repos").await.unwrap();
+    })
+    .await;
+    for (fault, address, status) in [
+        ("nobody listens", Stub::nowhere().await, 502),
+        ("bad JSON", bad_json.address, 502),
+        ("status 500", refusing.address, 502),
+        ("401 by one of the others", unauthorized.address, 502),
+        ("too large", huge.address, 502),
+        ("a circle of links", circle.address, 502),
+        ("no answer", hanging.address, 504),
+        ("a body that stops", stopping.address, 504),
+        ("a body that breaks off", breaking.address, 502),
+    ] {
+        let strict = gateway(&[good.address, address], quick).await;
+        let got = get(strict.addresses[0], "/v2/_catalog").await;
+        assert_eq!(got.status, status, "{fault}");
+        let (code, message) = error_of(&got);
+        assert_eq!(code, "UNAVAILABLE", "{fault}");
+        assert!(message.contains("zot-1") && !message.contains("zot-0"), "{fault}: {message}");
+        assert!(!message.contains("127.0.0.1"), "an address is for the log: {message}");
+        strict.stop().await;
+
+        let lax = gateway(&[good.address, address], &format!("{quick}partial: warn\n")).await;
+        let got = get(lax.addresses[0], "/v2/_catalog").await;
+        assert_eq!((got.status, got.text()), (200, r#"{"repositories":["a"]}"#), "{fault}");
+        assert_eq!(got.header("warning"), Some("199 onezot \"incomplete: no answer from zot-1\""), "{fault}");
+        lax.stop().await;
+    }
+    let none = gateway(&[Stub::nowhere().await, Stub::nowhere().await], "partial: warn\n").await;
+    assert_eq!(get(none.addresses[0], "/v2/_catalog").await.status, 502, "all failed is never success");
+    none.stop().await;
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_tried_at_one_node() {
+    let answer = |seen: &stub::Seen| match seen.header("authorization") {
+        Some("Basic good") => reply(200, r#"{"repositories":["a"]}"#),
+        Some(_) => reply(401, "no"),
+        None => reply(200, r#"{"repositories":[]}"#),
+    };
+    let stubs = [Stub::new(answer).await, Stub::new(answer).await, Stub::new(answer).await];
+    let addresses: Vec<SocketAddr> = stubs.iter().map(|stub| stub.address).collect();
+    let running = gateway(&addresses, "").await;
+    let ask = |credentials: &'static str| {
+        let to = running.addresses[0];
+        async move {
+            let line = format!("GET /v2/_catalog HTTP/1.1\r\nHost: r\r\n{credentials}Connection: close\r\n\r\n");
+            send(to, line).await
+        }
+    };
+    let counts = || stubs.iter().map(|stub| stub.seen().len()).collect::<Vec<_>>();
+    let got = ask("Authorization: Basic bad\r\n").await;
+    assert_eq!((got.status, got.text()), (401, "no"));
+    assert_eq!(counts(), [1, 0, 0]);
+    assert_eq!(ask("Authorization: Basic good\r\n").await.status, 200);
+    assert_eq!(counts(), [2, 1, 1]);
+    assert_eq!(ask("").await.status, 200);
+    assert_eq!(counts(), [3, 2, 2]);
+    running.stop().await;
+}
+
+/// A node whose connections each answer one request and die on the second, without a word.
+async fn forgetful(answered: Arc<AtomicUsize>, died: Arc<AtomicUsize>) -> Stub {
+    Stub::raw(move |mut stream, _| {
+        let (answered, died) = (answered.clone(), died.clone());
+        async move {
+            if read_header(&mut stream).await.is_some() {
+                answered.fetch_add(1, Ordering::SeqCst);
+                let body = r#"{"repositories":[]}"#;
+                let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+            if read_header(&mut stream).await.is_some() {
+                died.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_read_is_repeated_once_on_a_dead_connection_and_a_write_never() {
+    for (method, target, status) in [
+        ("GET", "/v2/lib/tags/list", 200),
+        ("GET", "/v2/_catalog", 200),
+        ("PUT", "/v2/lib/manifests/1", 502),
+        ("DELETE", "/v2/lib/manifests/1", 502),
+        ("POST", "/v2/lib/blobs/uploads/", 502),
+        ("PUT", "/v2/_zot/ext/userprefs?action=toggleStar&repo=lib", 502),
+    ] {
+        let (answered, died): (Arc<AtomicUsize>, Arc<AtomicUsize>) = Default::default();
+        let node = forgetful(answered.clone(), died.clone()).await;
+        let running = gateway(&[node.address], "").await;
+        let first = if target == "/v2/_catalog" { target } else { "/v2/lib/tags/list" };
+        assert_eq!(get(running.addresses[0], first).await.status, 200);
+        let line = format!("{method} {target} HTTP/1.1\r\nHost: r\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        assert_eq!(send(running.addresses[0], line).await.status, status, "{method} {target}");
+        assert_eq!(died.load(Ordering::SeqCst), 1, "{method} {target}");
+        let repeated = answered.load(Ordering::SeqCst) - 1;
+        assert_eq!(repeated, usize::from(status == 200), "{method} {target}");
+        running.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn where_any_node_would_do_a_read_goes_on_to_the_next() {
+    let (stubs, up) = ok_nodes(1).await;
+    let addresses = [Stub::nowhere().await, up[0]];
+    let running = gateway(&addresses, "").await;
+    assert_eq!(get(running.addresses[0], "/v2/").await.text(), "node 0");
+    let post = "POST /v2/ HTTP/1.1\r\nHost: r\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    assert_eq!(send(running.addresses[0], post).await.status, 200, "the dead node is known by now and asked last");
+    assert_eq!(stubs[0].seen().len(), 2);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_dead_owner_is_502_a_late_one_504_and_never_404() {
+    let hanging = Stub::raw(|stream, _| async move {
+        tokio::time::sleep(HANG).await;
+        drop(stream);
+    })
+    .await;
+    let garbage = Stub::raw(|mut stream, _| async move {
+        read_header(&mut stream).await;
+        stream.write_all(b"SSH-2.0-OpenSSH\r\n\r\n").await.unwrap();
+    })
+    .await;
+    for (address, status) in [(Stub::nowhere().await, 502), (hanging.address, 504), (garbage.address, 502)] {
+        let running = gateway(&[address], "timeouts: {headers: 200ms, idle: 200ms}\n").await;
+        for target in ["/v2/lib/manifests/1", "/v2/lib/referrers/sha256:1", "/v2/", "/v2/_catalog"] {
+            let got = get(running.addresses[0], target).await;
+            assert_eq!(got.status, status, "{target}");
+            let (code, message) = error_of(&got);
+            assert!(code == "UNAVAILABLE" && message.contains("node zot-0"), "{target}: {message}");
+        }
+        running.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_name_without_an_address_is_502_and_no_panic() {
+    let mut config = config(&["127.0.0.1:1".parse().unwrap()], "");
+    config.nodes[0].url = "http://nowhere.invalid:5000".to_owned().try_into().unwrap();
+    let running = onezot::server::start(config).await.unwrap();
+    for target in ["/v2/lib/tags/list", "/v2/", "/v2/_catalog"] {
+        assert_eq!(get(running.addresses[0], target).await.status, 502, "{target}");
+    }
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_does_not_look_whole() {
+    let node = Stub::raw(|mut stream, _| async move {
+        read_header(&mut stream).await;
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf").await.unwrap();
+    })
+    .await;
+    let running = gateway(&[node.address], "").await;
+    let got = get(running.addresses[0], "/v2/lib/blobs/sha256:1").await;
+    assert_eq!((got.header("content-length"), got.text()), (Some("100"), "half"));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn headers_are_bounded_and_host_is_required() {
+    let (stubs, addresses) = ok_nodes(1).await;
+    let running = gateway(&addresses, "limits: {header_bytes: 4KiB, header_count: 20}\n").await;
+    let request = |lines: &str| format!("GET /v2/ HTTP/1.1\r\n{lines}Connection: close\r\n\r\n");
+    let many: String = (0..30).map(|i| format!("X-{i}: 1\r\n")).collect();
+    for (what, request, status) in [
+        ("one large field", request(&format!("Host: r\r\nX-Large: {}\r\n", "x".repeat(5000))), 431),
+        ("a long target", request("Host: r\r\n").replace("/v2/", &format!("/v2/?{}", "x".repeat(5000))), 431),
+        ("many fields", request(&format!("Host: r\r\n{many}")), 431),
+        ("no Host", request(""), 400),
+        ("within bounds", request(&format!("Host: r\r\nX-Large: {}\r\n", "x".repeat(3000))), 200),
+    ] {
+        assert_eq!(send(running.addresses[0], request).await.status, status, "{what}");
+    }
+    assert_eq!(stubs[0].seen().len(), 1);
+    running.stop().await;
+}
+
+/// Reads until the other side closes; panics if it does not.
+async fn closed(mut stream: TcpStream) -> Vec<u8> {
+    let mut rest = Vec::new();
+    let _ = tokio::time::timeout(HANG, stream.read_to_end(&mut rest)).await.expect("the connection was not closed");
+    rest
+}
+
+#[tokio::test]
+async fn clients_that_take_their_time_are_cut_off() {
+    let (_stubs, addresses) = ok_nodes(1).await;
+    let quick = "timeouts: {client_headers: 300ms, keepalive: 1s, idle: 500ms}\n";
+    let running = gateway(&addresses, quick).await;
+    let to = running.addresses[0];
+
+    // A byte at a time, each well within any timeout of a single read.
+    let slow = TcpStream::connect(to).await.unwrap();
+    let (mut read, mut write) = slow.into_split();
+    let dripping = tokio::spawn(async move {
+        for byte in b"GET /v2/ HTTP/1.1\r\nHost: r\r\nX-Slow: ".iter().chain([b'x'].iter().cycle()) {
+            if write.write_all(&[*byte]).await.is_err() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    let mut rest = Vec::new();
+    let _ = tokio::time::timeout(HANG, read.read_to_end(&mut rest)).await.expect("a slow header is not cut off");
+    dripping.abort();
+
+    // The same on the second request of a connection.
+    let mut second = TcpStream::connect(to).await.unwrap();
+    second.write_all(b"GET /livez HTTP/1.1\r\nHost: r\r\n\r\nGET /v").await.unwrap();
+    closed(second).await;
+
+    // Idle after an answer.
+    let mut idle = TcpStream::connect(to).await.unwrap();
+    idle.write_all(b"GET /livez HTTP/1.1\r\nHost: r\r\n\r\n").await.unwrap();
+    assert_eq!(parse(&closed(idle).await).status, 200);
+
+    // A body that does not come.
+    let mut body = TcpStream::connect(to).await.unwrap();
+    body.write_all(b"PUT /v2/a/manifests/1 HTTP/1.1\r\nHost: r\r\nContent-Length: 10\r\n\r\nhalf").await.unwrap();
+    assert_eq!(parse(&closed(body).await).status, 408);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_body_streams_before_it_is_whole() {
+    let (sent, mut arrived) = tokio::sync::mpsc::unbounded_channel();
+    let node = Stub::raw(move |mut stream, _| {
+        let sent = sent.clone();
+        async move {
+            read_header(&mut stream).await;
+            let mut total = 0;
+            let mut buffer = vec![0; 65536];
+            while total < 3_000_000 {
+                let read = stream.read(&mut buffer).await.unwrap();
+                total += read;
+                sent.send(total).unwrap();
+            }
+            stream.write_all(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+        }
+    })
+    .await;
+    let running = gateway(&[node.address], "").await;
+    let mut client = TcpStream::connect(running.addresses[0]).await.unwrap();
+    let header =
+        "PATCH /v2/a/blobs/uploads/1 HTTP/1.1\r\nHost: r\r\nContent-Length: 3000000\r\nConnection: close\r\n\r\n";
+    client.write_all(header.as_bytes()).await.unwrap();
+    client.write_all(&vec![1; 1_000_000]).await.unwrap();
+    while arrived.recv().await.unwrap() < 1_000_000 {}
+    client.write_all(&vec![1; 2_000_000]).await.unwrap();
+    assert_eq!(parse(&closed(client).await).status, 201);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_trust_upload_reaches_every_node_or_says_which_lacks_it() {
+    let post = "POST /v2/_zot/ext/cosign?x=1 HTTP/1.1\r\nHost: r\r\nContent-Length: 3\r\nConnection: close\r\n\r\nkey";
+    let (stubs, addresses) = ok_nodes(3).await;
+    let running = gateway(&addresses, "limits: {body_bytes: 1KiB}\n").await;
+    assert_eq!(send(running.addresses[0], post).await.text(), "node 0");
+    for stub in &stubs {
+        let seen = stub.seen();
+        assert_eq!(
+            (seen.len(), seen[0].target.as_str(), &seen[0].body[..]),
+            (1, "/v2/_zot/ext/cosign?x=1", &b"key"[..])
+        );
+    }
+    let large = post.replace("Content-Length: 3", "Content-Length: 2000");
+    assert_eq!(send(running.addresses[0], large).await.status, 413);
+    let chunked = post.replace("Content-Length: 3", "Transfer-Encoding: chunked").replace("key", "");
+    let chunked = format!("{chunked}7d0\r\n{}\r\n0\r\n\r\n", "x".repeat(2000));
+    assert_eq!(send(running.addresses[0], chunked).await.status, 413);
+    assert_eq!(stubs[0].seen().len(), 1, "what is too large reaches nobody");
+
+    // A client that waits to be told to go on is told.
+    let mut waiting = TcpStream::connect(running.addresses[0]).await.unwrap();
+    let (header, body) = post.split_at(post.len() - 3);
+    let header = header.replace("Connection: close", "Expect: 100-continue\r\nConnection: close");
+    waiting.write_all(header.as_bytes()).await.unwrap();
+    assert!(read_header(&mut waiting).await.unwrap().starts_with("HTTP/1.1 100 "));
+    waiting.write_all(body.as_bytes()).await.unwrap();
+    assert_eq!(parse(&closed(waiting).await).status, 200);
+    running.stop().await;
+
+    let refusing = Stub::new(|_| reply(404, "404 page not found\n")).await;
+    let off = gateway(&[refusing.address, addresses[0]], "").await;
+    assert_eq!(send(off.addresses[0], post).await.text(), "404 page not found\n", "the first node's no is the answer");
+    off.stop().await;
+
+    let torn = gateway(&[addresses[0], refusing.address], "partial: warn\n").await;
+    let got = send(torn.addresses[0], post).await;
+    assert_eq!(got.status, 502);
+    assert!(error_of(&got).1.contains("node zot-1 answered 404"), "{}", got.text());
+    torn.stop().await;
+}
+
+#[tokio::test]
+async fn stopping_waits_for_requests_in_flight_and_for_nothing_else() {
+    let node = Stub::raw(|mut stream, _| async move {
+        read_header(&mut stream).await;
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone").await.unwrap();
+    })
+    .await;
+    let running = gateway(&[node.address], "").await;
+    let to = running.addresses[0];
+    let idle = TcpStream::connect(to).await.unwrap();
+    let request = tokio::spawn(get(to, "/v2/lib/tags/list"));
+    while running.in_flight() == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(running.stop().await, 0, "nothing is cut off");
+    assert_eq!(request.await.unwrap().text(), "done");
+    closed(idle).await;
+    assert!(TcpStream::connect(to).await.is_err(), "nobody listens any more");
+
+    let hanging = Stub::raw(|stream, _| async move {
+        tokio::time::sleep(HANG).await;
+        drop(stream);
+    })
+    .await;
+    let running = gateway(&[hanging.address], "timeouts: {drain: 200ms}\n").await;
+    let stuck = tokio::spawn(get(running.addresses[0], "/v2/lib/tags/list"));
+    while running.in_flight() == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let began = Instant::now();
+    assert_eq!(running.stop().await, 1, "what does not end in the drain time is cut off");
+    assert!(began.elapsed() < HANG);
+    stuck.abort();
+}
+
+#[tokio::test]
+async fn gateways_come_and_go_in_one_process() {
+    // A connection that may be used again is kept for its time, also past the gateway's end: this node keeps none.
+    let node = Stub::new(|_| {
+        let mut response = reply(200, "");
+        response.headers_mut().insert("connection", "close".parse().unwrap());
+        response
+    })
+    .await;
+    let addresses = [node.address];
+    let descriptors = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let mut after_first = 0;
+    for round in 0..10 {
+        let mut several = Vec::new();
+        for _ in 0..5 {
+            several.push(gateway(&addresses, "").await);
+        }
+        for running in &several {
+            assert_eq!(get(running.addresses[0], "/v2/lib/tags/list").await.status, 200);
+        }
+        for running in several {
+            assert_eq!(running.stop().await, 0);
+        }
+        if round == 0 {
+            after_first = descriptors();
+        }
+    }
+    // Other tests of this process open and close some, too; fifty gateways that stayed would be seen.
+    assert!(descriptors() < after_first + 40, "{after_first} -> {}", descriptors());
+}

@@ -1,0 +1,35 @@
+//! Golden plans: what `onezot explain` prints for requests of each class, what is refused included.
+//!
+//! `tests/plans/*.txt` hold the requests (`$ METHOD TARGET`) and the plans. Run with `ONEZOT_ACCEPT=1` to accept what is
+//! printed now, and read the difference before it is committed.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use http::Method;
+use onezot::config::{Config, Flags};
+use onezot::plan::{Explained, plan};
+
+#[test]
+fn plans_are_as_written() {
+    let nodes = (0..3).map(|i| format!("zot-{i}=http://zot-{i}.zot:5000")).collect();
+    let fleet = Config::load(None, [], &Flags { nodes, ..Flags::default() }).unwrap().fleet();
+    let mut requests = 0;
+    for entry in std::fs::read_dir("tests/plans").unwrap() {
+        let file = entry.unwrap().path();
+        let written = std::fs::read_to_string(&file).unwrap();
+        let mut printed = String::new();
+        for line in written.lines().filter(|line| line.starts_with('$')) {
+            let (method, target) = line.trim_start_matches("$ ").split_once(' ').unwrap();
+            let method: Method = method.parse().unwrap();
+            let plan = plan(&fleet, &method, target.as_bytes());
+            let explained = Explained { plan: &plan, fleet: &fleet, method: &method, target };
+            printed.push_str(&format!("{line}\n{explained}\n"));
+            requests += 1;
+        }
+        if std::env::var_os("ONEZOT_ACCEPT").is_some() {
+            std::fs::write(&file, &printed).unwrap();
+        }
+        assert_eq!(printed, written, "{}: accept it with ONEZOT_ACCEPT=1", file.display());
+    }
+    assert!(requests > 20, "only {requests} requests");
+}
