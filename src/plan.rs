@@ -4,7 +4,7 @@
 use crate::fleet::{Fleet, Owner};
 use crate::page::{CatalogPage, query_value, without_parameters};
 use crate::path::{self, Target};
-use crate::rules::{By, Class, ROUTES, Route};
+use crate::rules::{By, Class, NOWHERE, ROUTES, Route};
 use http::Method;
 use std::fmt;
 
@@ -19,6 +19,8 @@ pub enum Plan {
     Broadcast(&'static Route),
     /// onezot answers for itself: it is alive.
     Probe(&'static Route),
+    /// Any node is asked for [`NOWHERE`] in its place, and its answer streams back.
+    Unrouted,
     /// No node gets it.
     Refuse(Refusal),
 }
@@ -53,8 +55,6 @@ pub struct CatalogAsk {
 pub enum Refusal {
     /// zot's router redirects it.
     Redirect(String),
-    /// No route of a zot, or one that is not served at the public address.
-    NotFound,
     /// Not a request target.
     Malformed,
     /// GraphQL, which this version does not merge: one node's part must not pass for the whole.
@@ -66,11 +66,11 @@ pub fn plan(fleet: &Fleet, method: &Method, target: &[u8]) -> Plan {
     let (path, query) = match path::inspect(target) {
         Target::Clean { path, query } => (path, query),
         Target::Redirect(location) => return Plan::Refuse(Refusal::Redirect(location)),
-        Target::NotFound => return Plan::Refuse(Refusal::NotFound),
+        Target::NotFound => return Plan::Unrouted,
         Target::Malformed => return Plan::Refuse(Refusal::Malformed),
     };
     let Some((route, repository)) = ROUTES.iter().find_map(|route| Some((route, capture(route.path, path)?))) else {
-        return Plan::Refuse(Refusal::NotFound);
+        return Plan::Unrouted;
     };
     let owner = |repository: &str| To::Owner { repository: repository.to_owned(), owner: fleet.owner(repository) };
     if !route.methods.is_empty() && !route.methods.contains(method) {
@@ -88,7 +88,7 @@ pub fn plan(fleet: &Fleet, method: &Method, target: &[u8]) -> Plan {
         Class::Documents => Plan::Refuse(Refusal::Documents),
         Class::Broadcast => Plan::Broadcast(route),
         Class::Probe => Plan::Probe(route),
-        Class::Hidden => Plan::Refuse(Refusal::NotFound),
+        Class::Unrouted => Plan::Unrouted,
     }
 }
 
@@ -155,11 +155,7 @@ impl fmt::Display for Explained<'_> {
                         writeln!(f, "repo:  {repository}")?;
                         writeln!(f, "node:  {}", Ownership { fleet: self.fleet, owner: *owner })?;
                     }
-                    To::Any => {
-                        let names = self.fleet.nodes().iter().map(|node| node.name.as_str());
-                        let names = names.collect::<Vec<_>>().join(", ");
-                        writeln!(f, "node:  any, the first that can be reached of {names}")?;
-                    }
+                    To::Any => self.any_node(f)?,
                     To::First => {
                         if let Some(node) = self.fleet.nodes().first() {
                             writeln!(
@@ -191,6 +187,11 @@ impl fmt::Display for Explained<'_> {
                 writeln!(f, "route: {}", route.path)?;
                 writeln!(f, "node:  none, onezot answers for itself")
             }
+            Plan::Unrouted => {
+                writeln!(f, "class: {}", Class::Unrouted)?;
+                self.any_node(f)?;
+                writeln!(f, "sends: {method} {NOWHERE} in its place: no public route, and the answer is a zot's own")
+            }
             Plan::Refuse(refusal) => {
                 writeln!(f, "class: refused")?;
                 writeln!(f, "node:  none")?;
@@ -198,7 +199,6 @@ impl fmt::Display for Explained<'_> {
                     Refusal::Redirect(location) => {
                         writeln!(f, "why:   the path is not clean; 301 to {location}, as a zot answers")
                     }
-                    Refusal::NotFound => writeln!(f, "why:   no public route; 404, as a zot answers"),
                     Refusal::Malformed => writeln!(f, "why:   not the target of a request; 400"),
                     Refusal::Documents => writeln!(
                         f,
@@ -212,6 +212,11 @@ impl fmt::Display for Explained<'_> {
 }
 
 impl Explained<'_> {
+    fn any_node(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.fleet.nodes().iter().map(|node| node.name.as_str()).collect();
+        writeln!(f, "node:  any, the first that can be reached of {}", names.join(", "))
+    }
+
     fn all_nodes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, node) in self.fleet.nodes().iter().enumerate() {
             let label = if index == 0 { "nodes:" } else { "      " };
@@ -282,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_route_of_a_zot_reaches_no_node() {
+    fn what_is_no_public_route_is_not_sent_as_it_stands() {
         for target in [
             "/v2",
             "/v2/tags/list",
@@ -309,7 +314,7 @@ mod tests {
             "/v2/_zot/ext/mgmt%2f..%2fsearch",
         ] {
             let plan = plan(&fleet(), &Method::GET, target.as_bytes());
-            assert!(matches!(plan, Plan::Refuse(Refusal::NotFound)), "{target}: {plan:?}");
+            assert!(matches!(plan, Plan::Unrouted), "{target}: {plan:?}");
         }
     }
 

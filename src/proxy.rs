@@ -7,6 +7,7 @@ use crate::door;
 use crate::fleet::{Fleet, Node};
 use crate::onward::{self, Sender};
 use crate::plan::{self, CatalogAsk, Plan, Refusal, To};
+use crate::rules::NOWHERE;
 use crate::scatter::{Ask, Failure, FailureKind, Scatter, Verdict};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
@@ -46,6 +47,8 @@ pub struct Ctx {
     /// How often the request has been sent again on a fresh connection.
     resent: u32,
     sender: Option<Sender>,
+    /// The target that a node gets instead of the client's.
+    in_its_place: Option<&'static str>,
     class: &'static str,
     /// Why the request failed, for the log and for the client.
     failure: Option<Failure>,
@@ -137,6 +140,7 @@ impl ProxyHttp for Gateway {
             tried: 0,
             resent: 0,
             sender: None,
+            in_its_place: None,
             class: "refused",
             failure: None,
             _in_flight: self.in_flight.token(),
@@ -187,6 +191,13 @@ impl ProxyHttp for Gateway {
                 ctx.sender = Some(sender);
                 return Ok(false);
             }
+            Plan::Unrouted => {
+                ctx.class = "unrouted";
+                ctx.candidates = self.fleet.any_order().collect();
+                ctx.sender = Some(sender);
+                ctx.in_its_place = Some(NOWHERE);
+                return Ok(false);
+            }
             Plan::Catalog(_, ask) => {
                 ctx.class = "fan-out";
                 let headers = header.headers.clone();
@@ -203,7 +214,6 @@ impl ProxyHttp for Gateway {
                 answer::healthy()
             }
             Plan::Refuse(Refusal::Redirect(location)) => answer::redirect(&location),
-            Plan::Refuse(Refusal::NotFound) => answer::not_found(),
             Plan::Refuse(Refusal::Malformed) => answer::bad_request(""),
             Plan::Refuse(Refusal::Documents) => answer::documents_not_merged(),
         };
@@ -282,6 +292,9 @@ impl ProxyHttp for Gateway {
         let (Some(node), Some(sender)) = (ctx.node(&self.fleet), &ctx.sender) else {
             return Err(Error::explain(ErrorType::InternalError, "a request without a plan"));
         };
+        if let Some(target) = ctx.in_its_place {
+            upstream.set_raw_path(target.as_bytes())?;
+        }
         for (name, value) in onward::edits(node, sender, &session.req_header().headers) {
             match value {
                 Some(value) => upstream.insert_header(name, value)?,

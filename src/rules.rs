@@ -18,8 +18,9 @@ pub enum Class {
     Broadcast,
     /// onezot's own health.
     Probe,
-    /// The inside of one node, which says nothing of the whole: not served at the public address.
-    Hidden,
+    /// Nothing that the public address serves: no route of a zot, or the inside of one node, which says nothing of the
+    /// whole. Any node is asked for [`NOWHERE`] instead, so that the 404 (or 405) is a zot's own.
+    Unrouted,
 }
 
 /// Which node answers a route-once request.
@@ -43,7 +44,7 @@ impl std::fmt::Display for Class {
             Class::Documents => "documents",
             Class::Broadcast => "broadcast",
             Class::Probe => "probe",
-            Class::Hidden => "hidden",
+            Class::Unrouted => "unrouted",
         })
     }
 }
@@ -78,6 +79,10 @@ const OWNER: Class = Class::RouteOnce(By::PathRepository);
 const ANY_NODE: Class = Class::RouteOnce(By::AnyNode);
 const FIRST_NODE: Class = Class::RouteOnce(By::FirstNode);
 
+/// A clean path that no registry has: `-` is no name, and nothing follows it. How a zot says so depends on how it was
+/// built: one with the web UI has other headers, and 405 where another has 404.
+pub const NOWHERE: &str = "/v2/-";
+
 /// Every route of a zot. The first row whose path matches counts.
 pub static ROUTES: &[Route] = &[
     route("/v2/", ALL, ANY_NODE),
@@ -102,10 +107,10 @@ pub static ROUTES: &[Route] = &[
     route("/livez", GET_HEAD, Class::Probe),
     route("/readyz", GET_HEAD, Class::Probe),
     route("/startupz", GET_HEAD, Class::Probe),
-    route("/metrics*", ALL, Class::Hidden),
-    route("/v2/_zot/pprof/*", ALL, Class::Hidden),
-    route("/v2/_zot/debug/graphql-playground*", ALL, Class::Hidden),
-    route("/swagger/v2/*", ALL, Class::Hidden),
+    route("/metrics*", ALL, Class::Unrouted),
+    route("/v2/_zot/pprof/*", ALL, Class::Unrouted),
+    route("/v2/_zot/debug/graphql-playground*", ALL, Class::Unrouted),
+    route("/swagger/v2/*", ALL, Class::Unrouted),
     // The web UI escapes the slashes of repository names.
     route("/home**", ALL, ANY_NODE),
     route("/login**", ALL, ANY_NODE),
@@ -113,7 +118,7 @@ pub static ROUTES: &[Route] = &[
     route("/image**", ALL, ANY_NODE),
     route("/user**", ALL, ANY_NODE),
     // Whatever else begins with /v2/ is no route of a zot, and what another registry makes of it would be one
-    // node's part: it is not found. The rest is a file of the web UI, or a 404 that is zot's own.
-    route("/v2*", ALL, Class::Hidden),
+    // node's part. The rest is a file of the web UI, or a 404 that is zot's own.
+    route("/v2*", ALL, Class::Unrouted),
     route("/*", ALL, ANY_NODE),
 ];
