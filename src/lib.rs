@@ -17,6 +17,7 @@
 
 pub mod answer;
 pub mod config;
+pub mod document;
 pub mod door;
 pub mod fleet;
 pub mod merge;
@@ -26,6 +27,7 @@ pub mod path;
 pub mod plan;
 pub mod proxy;
 pub mod rules;
+pub mod scan;
 pub mod scatter;
 pub mod server;
 pub mod telemetry;

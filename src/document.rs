@@ -1,0 +1,565 @@
+//! GraphQL documents: parsed, flattened to root fields, and printed again for the nodes. Pure.
+//!
+//! Only what onezot has to understand is taken apart: the root fields, and the fields of a result that is merged. Below
+//! that, selections go to the nodes as the client wrote them. graphql-parser's own printer changes values (it turns a
+//! string with a line feed into an indented block), so there is a small one here.
+
+use crate::scan::{self, Location, OutOfBounds, Positions};
+use graphql_parser::query::{
+    self, Definition, Directive, FragmentDefinition, OperationDefinition, Selection, SelectionSet, Type,
+    VariableDefinition,
+};
+use serde_json::{Map, Value as Json};
+use std::collections::{BTreeSet, HashMap};
+use std::fmt::Write;
+
+/// A value in a document.
+pub type Value = query::Value<'static, String>;
+type Select = Selection<'static, String>;
+type Fragment = FragmentDefinition<'static, String>;
+
+/// The most root fields of an operation.
+pub const MOST_ROOT_FIELDS: usize = 32;
+/// The most selections that flattening looks at; fragments that spread fragments grow exponentially.
+const MOST_VISITS: usize = 10_000;
+
+/// Why a document is not taken apart.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unplannable {
+    /// It is out of bounds; no node is asked.
+    #[error("{0}")]
+    OutOfBounds(#[from] OutOfBounds),
+    /// Too many root fields; no node is asked.
+    #[error("the operation has more than {MOST_ROOT_FIELDS} root fields, which is more than this gateway plans")]
+    RootFields,
+    /// Too much for flattening; no node is asked.
+    #[error("the fragments of the document expand to more than {MOST_VISITS} selections")]
+    Expansion,
+    /// A node's validation refuses it, as far as onezot can see; the node's words are the client's answer.
+    #[error("{0}")]
+    Invalid(&'static str),
+}
+
+impl Unplannable {
+    /// Whether a node can say it in its own words.
+    pub fn is_for_a_node(&self) -> bool {
+        matches!(self, Unplannable::Invalid(_))
+    }
+}
+
+/// An operation that was taken apart.
+#[derive(Debug)]
+pub struct Operation {
+    /// The fields of the root, each response key once, in the order of the answer.
+    pub fields: Vec<Field>,
+    definitions: Vec<VariableDefinition<'static, String>>,
+    variables: Map<String, Json>,
+    fragments: HashMap<String, Fragment>,
+}
+
+/// A field of the root or of a result: all selections with one response key.
+#[derive(Debug, Clone)]
+pub struct Field {
+    /// The key in the answer: the alias, or the name.
+    pub key: String,
+    /// The name in the schema.
+    pub name: String,
+    /// The arguments.
+    pub arguments: Vec<(String, Value)>,
+    /// What is selected below it.
+    pub selections: Vec<Select>,
+    /// Where it stands in the client's text.
+    pub location: Option<Location>,
+}
+
+impl Operation {
+    /// Takes the operation `name` of `text` apart.
+    ///
+    /// # Errors
+    ///
+    /// [`Unplannable`], whose cases say whether a node should answer.
+    pub fn parse(text: &str, name: Option<&str>, variables: Map<String, Json>) -> Result<Operation, Unplannable> {
+        let positions = scan::scan(text)?;
+        let document = query::parse_query::<String>(text)
+            .map_err(|_| Unplannable::Invalid("the document does not parse"))?
+            .into_static();
+        let mut operations = Vec::new();
+        let mut fragments = HashMap::new();
+        for definition in document.definitions {
+            match definition {
+                Definition::Operation(operation) => operations.push(operation),
+                Definition::Fragment(fragment) => {
+                    fragments.insert(fragment.name.clone(), fragment);
+                }
+            }
+        }
+        let (definitions, root) = select(operations, name)?;
+        let mut operation = Operation { fields: Vec::new(), definitions, variables, fragments };
+        operation.fields = operation.flatten(&root.items, &positions)?;
+        if operation.fields.len() > MOST_ROOT_FIELDS {
+            return Err(Unplannable::RootFields);
+        }
+        Ok(operation)
+    }
+
+    /// The fields that selections come to: fragments opened, `@include` and `@skip` decided, one field for each
+    /// response key.
+    fn flatten(&self, selections: &[Select], positions: &Positions) -> Result<Vec<Field>, Unplannable> {
+        let mut fields = Vec::new();
+        let mut visits = 0;
+        self.collect(selections, positions, &mut Vec::new(), &mut visits, &mut fields)?;
+        Ok(fields)
+    }
+
+    /// The same for the fields of a result.
+    ///
+    /// # Errors
+    ///
+    /// As [`Operation::parse`].
+    pub fn fields_of(&self, field: &Field) -> Result<Vec<Field>, Unplannable> {
+        self.flatten(&field.selections, &Positions::default())
+    }
+
+    fn collect<'a>(
+        &'a self,
+        selections: &'a [Select],
+        positions: &Positions,
+        open: &mut Vec<&'a str>,
+        visits: &mut usize,
+        fields: &mut Vec<Field>,
+    ) -> Result<(), Unplannable> {
+        for selection in selections {
+            *visits += 1;
+            if *visits > MOST_VISITS {
+                return Err(Unplannable::Expansion);
+            }
+            match selection {
+                Selection::Field(field) => {
+                    if !self.is_included(&field.directives)? {
+                        continue;
+                    }
+                    let key = field.alias.as_ref().unwrap_or(&field.name);
+                    match fields.iter_mut().find(|known| known.key == *key) {
+                        // Validation makes sure that they are the same field with the same arguments.
+                        Some(known) => known.selections.extend_from_slice(&field.selection_set.items),
+                        None => fields.push(Field {
+                            key: key.clone(),
+                            name: field.name.clone(),
+                            arguments: field.arguments.clone(),
+                            selections: field.selection_set.items.clone(),
+                            location: positions.location(field.position),
+                        }),
+                    }
+                }
+                Selection::InlineFragment(fragment) => {
+                    if self.is_included(&fragment.directives)? {
+                        self.collect(&fragment.selection_set.items, positions, open, visits, fields)?;
+                    }
+                }
+                Selection::FragmentSpread(spread) => {
+                    if !self.is_included(&spread.directives)? {
+                        continue;
+                    }
+                    let fragment = self
+                        .fragments
+                        .get(&spread.fragment_name)
+                        .ok_or(Unplannable::Invalid("the document spreads a fragment that it does not have"))?;
+                    if open.contains(&fragment.name.as_str()) {
+                        return Err(Unplannable::Invalid("the document has a fragment that spreads itself"));
+                    }
+                    open.push(&fragment.name);
+                    self.collect(&fragment.selection_set.items, positions, open, visits, fields)?;
+                    open.pop();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn is_included(&self, directives: &[Directive<'static, String>]) -> Result<bool, Unplannable> {
+        for directive in directives {
+            let wanted = match directive.name.as_str() {
+                "include" => true,
+                "skip" => false,
+                _ => continue,
+            };
+            let condition = directive.arguments.iter().find(|(name, _)| name == "if");
+            match condition.and_then(|(_, value)| self.resolve(value)) {
+                Some(Json::Bool(holds)) if holds == wanted => {}
+                Some(Json::Bool(_)) => return Ok(false),
+                _ => return Err(Unplannable::Invalid("a condition of the document is not true or false")),
+            }
+        }
+        Ok(true)
+    }
+
+    /// The value of an argument of a field; `None` if it is absent, or a variable without a value.
+    pub fn argument(&self, field: &Field, name: &str) -> Option<Json> {
+        let (_, value) = field.arguments.iter().find(|(argument, _)| argument == name)?;
+        self.resolve(value)
+    }
+
+    /// A value with its variables put in.
+    fn resolve(&self, value: &Value) -> Option<Json> {
+        Some(match value {
+            Value::Variable(name) => {
+                let definition = self.definitions.iter().find(|definition| definition.name == *name)?;
+                match (self.variables.get(name), &definition.default_value) {
+                    (Some(value), _) => value.clone(),
+                    (None, Some(default)) => self.resolve(default)?,
+                    (None, None) => return None,
+                }
+            }
+            Value::Int(number) => Json::from(number.as_i64()?),
+            Value::Float(number) => Json::from(*number),
+            Value::String(text) | Value::Enum(text) => Json::from(text.as_str()),
+            Value::Boolean(value) => Json::Bool(*value),
+            Value::Null => Json::Null,
+            Value::List(items) => items.iter().map(|item| self.resolve(item).unwrap_or(Json::Null)).collect(),
+            // A field whose variable has no value is absent.
+            Value::Object(fields) => {
+                let fields = fields.iter().filter_map(|(name, value)| Some((name.clone(), self.resolve(value)?)));
+                Json::Object(fields.collect())
+            }
+        })
+    }
+
+    /// Prints a document of some root fields: with the variables and fragments that they use, and no others.
+    ///
+    /// Returns the text and the variables to send with it.
+    pub fn print(&self, fields: &[Field]) -> (String, Map<String, Json>) {
+        let mut printer = Printer::default();
+        printer.text.push('{');
+        for field in fields {
+            printer.field(field);
+        }
+        printer.text.push('}');
+        let body = std::mem::take(&mut printer.text);
+        // Fragments may spread others: each is printed once, until no new one turns up.
+        let mut printed = BTreeSet::new();
+        while let Some(name) = printer.fragments.iter().find(|name| !printed.contains(*name)).cloned() {
+            if let Some(fragment) = self.fragments.get(&name) {
+                printer.fragment(fragment);
+            }
+            printed.insert(name);
+        }
+        let fragments = std::mem::take(&mut printer.text);
+        let used: Vec<_> =
+            self.definitions.iter().filter(|definition| printer.variables.contains(&definition.name)).collect();
+        if !used.is_empty() {
+            printer.text.push_str("query(");
+            for definition in &used {
+                printer.definition(definition);
+            }
+            printer.text.push(')');
+        }
+        let head = printer.text;
+        let known = |name: &String| used.iter().any(|definition| definition.name == *name);
+        let variables = self.variables.iter().filter(|(name, _)| known(name));
+        (format!("{head}{body}{fragments}"), variables.map(|(name, value)| (name.clone(), value.clone())).collect())
+    }
+}
+
+/// The operation that a name selects, as zot's server selects it (gqlgen `graphql/executor`).
+fn select(
+    mut operations: Vec<OperationDefinition<'static, String>>,
+    name: Option<&str>,
+) -> Result<(Vec<VariableDefinition<'static, String>>, SelectionSet<'static, String>), Unplannable> {
+    let missing = Unplannable::Invalid("the document does not have the operation");
+    let name = name.unwrap_or_default();
+    let at = if name.is_empty() {
+        if operations.len() == 1 { Some(0) } else { None }
+    } else {
+        operations.iter().position(
+            |operation| matches!(operation, OperationDefinition::Query(query) if query.name.as_deref() == Some(name)),
+        )
+    };
+    match at.map(|at| operations.swap_remove(at)) {
+        Some(OperationDefinition::Query(query)) => Ok((query.variable_definitions, query.selection_set)),
+        Some(OperationDefinition::SelectionSet(set)) => Ok((Vec::new(), set)),
+        Some(_) => Err(Unplannable::Invalid("the operation is no query")),
+        None => Err(missing),
+    }
+}
+
+/// Writes GraphQL that means what was read, and notes what it refers to.
+#[derive(Default)]
+struct Printer {
+    text: String,
+    variables: BTreeSet<String>,
+    fragments: BTreeSet<String>,
+}
+
+impl Printer {
+    fn field(&mut self, field: &Field) {
+        self.head(Some(&field.key), &field.name, &field.arguments);
+        if !field.selections.is_empty() {
+            self.selections(&field.selections);
+        }
+        self.text.push(' ');
+    }
+
+    fn head(&mut self, key: Option<&String>, name: &str, arguments: &[(String, Value)]) {
+        if let Some(key) = key.filter(|key| *key != name) {
+            self.text.push_str(key);
+            self.text.push(':');
+        }
+        self.text.push_str(name);
+        self.arguments(arguments);
+    }
+
+    fn arguments(&mut self, arguments: &[(String, Value)]) {
+        if arguments.is_empty() {
+            return;
+        }
+        self.text.push('(');
+        for (name, value) in arguments {
+            self.text.push_str(name);
+            self.text.push(':');
+            self.value(value);
+            self.text.push(' ');
+        }
+        self.text.push(')');
+    }
+
+    fn selections(&mut self, selections: &[Select]) {
+        self.text.push('{');
+        for selection in selections {
+            match selection {
+                Selection::Field(field) => {
+                    self.head(field.alias.as_ref(), &field.name, &field.arguments);
+                    self.directives(&field.directives);
+                    if !field.selection_set.items.is_empty() {
+                        self.selections(&field.selection_set.items);
+                    }
+                }
+                Selection::FragmentSpread(spread) => {
+                    self.text.push_str("...");
+                    self.text.push_str(&spread.fragment_name);
+                    self.fragments.insert(spread.fragment_name.clone());
+                    self.directives(&spread.directives);
+                }
+                Selection::InlineFragment(fragment) => {
+                    self.text.push_str("...");
+                    if let Some(query::TypeCondition::On(name)) = &fragment.type_condition {
+                        self.text.push_str("on ");
+                        self.text.push_str(name);
+                    }
+                    self.directives(&fragment.directives);
+                    self.selections(&fragment.selection_set.items);
+                }
+            }
+            self.text.push(' ');
+        }
+        self.text.push('}');
+    }
+
+    fn directives(&mut self, directives: &[Directive<'static, String>]) {
+        for directive in directives {
+            self.text.push_str(" @");
+            self.text.push_str(&directive.name);
+            self.arguments(&directive.arguments);
+        }
+    }
+
+    fn fragment(&mut self, fragment: &Fragment) {
+        let query::TypeCondition::On(on) = &fragment.type_condition;
+        // Writing to a string does not fail.
+        let _ = write!(self.text, " fragment {} on {on}", fragment.name);
+        self.directives(&fragment.directives);
+        self.selections(&fragment.selection_set.items);
+    }
+
+    fn definition(&mut self, definition: &VariableDefinition<'static, String>) {
+        let _ = write!(self.text, "${}:", definition.name);
+        self.variable_type(&definition.var_type);
+        if let Some(default) = &definition.default_value {
+            self.text.push('=');
+            self.value(default);
+        }
+        self.text.push(' ');
+    }
+
+    fn variable_type(&mut self, variable_type: &Type<'static, String>) {
+        match variable_type {
+            Type::NamedType(name) => self.text.push_str(name),
+            Type::ListType(inner) => {
+                self.text.push('[');
+                self.variable_type(inner);
+                self.text.push(']');
+            }
+            Type::NonNullType(inner) => {
+                self.variable_type(inner);
+                self.text.push('!');
+            }
+        }
+    }
+
+    fn value(&mut self, value: &Value) {
+        match value {
+            Value::Variable(name) => {
+                self.text.push('$');
+                self.text.push_str(name);
+                self.variables.insert(name.clone());
+            }
+            // The parser holds every number of 64 bits it accepts.
+            Value::Int(number) => drop(write!(self.text, "{}", number.as_i64().unwrap_or_default())),
+            Value::Float(number) => drop(write!(self.text, "{number:?}")),
+            // JSON's escapes are GraphQL's.
+            Value::String(text) => drop(write!(self.text, "{}", Json::from(text.as_str()))),
+            Value::Boolean(value) => drop(write!(self.text, "{value}")),
+            Value::Null => self.text.push_str("null"),
+            Value::Enum(name) => self.text.push_str(name),
+            Value::List(items) => {
+                self.text.push('[');
+                for item in items {
+                    self.value(item);
+                    self.text.push(' ');
+                }
+                self.text.push(']');
+            }
+            Value::Object(fields) => {
+                self.text.push('{');
+                for (name, value) in fields {
+                    self.text.push_str(name);
+                    self.text.push(':');
+                    self.value(value);
+                    self.text.push(' ');
+                }
+                self.text.push('}');
+            }
+        }
+    }
+}
+
+/// A field to be selected in addition: `key: path`, where a path of several names nests.
+pub fn hidden(key: &str, path: &[&str]) -> Select {
+    let nested = match path {
+        [_, rest @ ..] if !rest.is_empty() => vec![hidden(rest[0], rest)],
+        _ => Vec::new(),
+    };
+    let name = path.first().copied().unwrap_or(key).to_owned();
+    Selection::Field(query::Field {
+        position: graphql_parser::Pos::default(),
+        alias: (key != name).then(|| key.to_owned()),
+        name,
+        arguments: Vec::new(),
+        directives: Vec::new(),
+        selection_set: SelectionSet { span: Default::default(), items: nested },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn parse(text: &str, variables: Json) -> Result<Operation, Unplannable> {
+        let Json::Object(variables) = variables else { panic!("no object") };
+        Operation::parse(text, None, variables)
+    }
+
+    fn keys(operation: &Operation) -> Vec<(&str, &str)> {
+        operation.fields.iter().map(|field| (field.key.as_str(), field.name.as_str())).collect()
+    }
+
+    #[test]
+    fn root_fields_are_found_through_fragments_and_conditions() {
+        let text = "query($y:Boolean! $n:Boolean=false) { a: A { x } ...F @include(if:$y) ... on Query { B @skip(if:$y) a: A { y } } \
+                    C @include(if:$n) ... @include(if:$y) { D } } fragment F on Query { E ...G } fragment G on Query { B2: B }";
+        let operation = parse(text, json!({"y": true})).unwrap();
+        assert_eq!(keys(&operation), [("a", "A"), ("E", "E"), ("B2", "B"), ("D", "D")]);
+        assert_eq!(operation.fields[0].selections.len(), 2, "what has one key is one field");
+        let operation = parse(text, json!({"y": false})).unwrap();
+        assert_eq!(keys(&operation), [("a", "A"), ("B", "B")]);
+    }
+
+    #[test]
+    fn what_only_a_node_can_word_is_left_to_it() {
+        for (text, variables) in [
+            ("{", json!({})),
+            ("query A{x} query B{y}", json!({})),
+            ("mutation{x}", json!({})),
+            ("fragment F on Query{x}", json!({})),
+            ("{...F}", json!({})),
+            ("{...F} fragment F on Query{...F}", json!({})),
+            ("query($i:Boolean){x @include(if:$i)}", json!({})),
+            ("query($i:Boolean){x @include(if:$i)}", json!({"i": "yes"})),
+            ("{x @include}", json!({})),
+        ] {
+            assert!(parse(text, variables).unwrap_err().is_for_a_node(), "{text}");
+        }
+        let two = "query A{x} query B{y}";
+        assert_eq!(keys(&Operation::parse(two, Some("B"), Map::new()).unwrap()), [("y", "y")]);
+        assert!(Operation::parse(two, Some("C"), Map::new()).unwrap_err().is_for_a_node());
+    }
+
+    #[test]
+    fn what_is_too_much_is_refused_without_a_node() {
+        let fields: String = (0..40).map(|i| format!("a{i}:A ")).collect();
+        assert_eq!(parse(&format!("{{{fields}}}"), json!({})).unwrap_err(), Unplannable::RootFields);
+        // Each fragment spreads the next twice: 2^30 selections, counted before they are made.
+        let mut bomb = "{...F0}".to_owned();
+        for i in 0..30 {
+            bomb.push_str(&format!(" fragment F{i} on Query{{...F{next} ...F{next}}}", next = i + 1));
+        }
+        bomb.push_str(" fragment F30 on Query{x}");
+        assert_eq!(parse(&bomb, json!({})).unwrap_err(), Unplannable::Expansion);
+    }
+
+    #[test]
+    fn what_is_printed_means_what_was_read() {
+        let text = r#"query Q($r:String!="a\"b" $p:[Int!]! $unused:Int) {
+            a: A(s:"l\nf \u00e4 \\", n:-3, f:1.5, e:NAME, b:true, z:null, l:[1,$r], o:{x:$p y:{}}) { b c:d @skip(if:$u) ...F ... on T @x { e } ... { f } }
+            B(q:"""block "quoted" """)
+        } fragment F on T { g ...G } fragment G on T { h(a:$g) } fragment H on T { i }"#;
+        let operation = parse(text, json!({"p": [1], "other": 2})).unwrap();
+        let (printed, variables) = operation.print(&operation.fields);
+        assert_eq!(Json::Object(variables), json!({"p": [1]}));
+        let again = Operation::parse(&printed, None, Map::new()).unwrap();
+        assert_eq!(again.print(&again.fields).0, printed, "printing is stable");
+        for part in [
+            r#"query($r:String!="a\"b" $p:[Int!]! )"#,
+            r#"s:"l\nf ä \\""#,
+            "n:-3",
+            "f:1.5",
+            "e:NAME",
+            "z:null",
+            "l:[1 $r ]",
+            "o:{x:$p y:{} }",
+            "c:d @skip(if:$u )",
+            "...on T @x{e }",
+            "...{f }",
+            "fragment F on T{g ...G }",
+            "fragment G on T{h(a:$g ) }",
+        ] {
+            assert!(printed.contains(part), "{part}: {printed}");
+        }
+        assert!(!printed.contains("unused") && !printed.contains("fragment H"), "{printed}");
+        let (only_b, variables) = operation.print(&operation.fields[1..]);
+        assert!(only_b.starts_with("{B(q:\"block \\\"quoted\\\" \" )"), "{only_b}");
+        assert!(variables.is_empty());
+    }
+
+    #[test]
+    fn arguments_are_resolved_with_variables_and_defaults() {
+        let text =
+            "query($r:String $d:Int=7 $none:Int){A(r:$r d:$d n:$none o:{limit:$d offset:$none sortBy:X} l:[$r])}";
+        let operation = parse(text, json!({"r": "lib"})).unwrap();
+        let argument = |name: &str| operation.argument(&operation.fields[0], name);
+        assert_eq!(argument("r"), Some(json!("lib")));
+        assert_eq!(argument("d"), Some(json!(7)));
+        assert_eq!(argument("n"), None);
+        assert_eq!(argument("o"), Some(json!({"limit": 7, "sortBy": "X"})));
+        assert_eq!(argument("l"), Some(json!(["lib"])));
+        assert_eq!(argument("absent"), None);
+    }
+
+    #[test]
+    fn hidden_fields_nest() {
+        let operation = parse("{A}", json!({})).unwrap();
+        let field =
+            Field { selections: vec![hidden("_oz_M", &["Manifests", "Digest"])], ..operation.fields[0].clone() };
+        assert_eq!(operation.print(&[field]).0, "{A{_oz_M:Manifests{Digest } } }");
+    }
+}
