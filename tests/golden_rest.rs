@@ -7,13 +7,13 @@ mod support;
 
 use onezot::fleet::{HashKey, Placement};
 use onezot::plan::{self, Plan, Refusal};
-use onezot::rules::{Class, ROUTES};
+use onezot::rules::{Class, NOWHERE, ROUTES};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use support::client::Client;
 use support::compare::{Rules, compare};
 use support::golden::{self, Answer, Request};
-use support::replay::{Node, WHOLE_CATALOG};
+use support::replay::{Node, STANDS_FOR_NOWHERE, WHOLE_CATALOG};
 use support::{gateway, say};
 
 /// Requests that the gateway answers otherwise than the one, on purpose.
@@ -112,13 +112,13 @@ fn row_of(request: &Request) -> &'static str {
     match plan::plan(&fleet, &method, request.path.as_bytes()) {
         Plan::Forward(route, _) | Plan::Catalog(route, _) | Plan::Broadcast(route) | Plan::Probe(route) => route.path,
         Plan::Refuse(Refusal::Redirect(_)) => "(redirected to the clean path)",
-        Plan::Refuse(Refusal::NotFound) => {
-            // The plan does not say which hidden row it was.
-            let hidden = ROUTES.iter().filter(|route| route.class == Class::Hidden).map(|route| route.path);
-            hidden
+        Plan::Unrouted => {
+            // The plan does not say which row it was.
+            let unrouted = ROUTES.iter().filter(|route| route.class == Class::Unrouted).map(|route| route.path);
+            unrouted
                 .into_iter()
                 .find(|path| request.path.starts_with(path.trim_end_matches('*')))
-                .unwrap_or("(not found: no public route)")
+                .unwrap_or("(no public route)")
         }
         Plan::Refuse(_) => "(refused)",
     }
@@ -220,6 +220,25 @@ fn queries_that_mean_the_whole_catalog_were_answered_alike() {
         for (user, plain) in [(Some("alice"), true), (Some("bob"), false), (None, true)] {
             let recorded = sent(&requests).any(|r| r.user.as_deref() == user && r.path == "/v2/_catalog");
             assert_eq!(recorded, plain, "{user:?}");
+        }
+    }
+    assert!(compared >= 40, "{compared}");
+}
+
+/// And what was recorded of one path without a route may stand for any other.
+#[test]
+fn paths_without_a_route_were_answered_alike() {
+    let requests = golden::requests();
+    let mut compared = 0;
+    for server in ["one", "node-0", "node-1", "node-2"] {
+        let answers = golden::answers(server);
+        let unrouted = |request: &&Request| {
+            request.method == "GET" && row_of(request).starts_with("/v2*") && request.path != NOWHERE
+        };
+        for request in sent(&requests).filter(unrouted) {
+            let stands = sent(&requests).find(|r| r.path == STANDS_FOR_NOWHERE && r.user == request.user).unwrap();
+            assert_eq!(answers[&request.n], answers[&stands.n], "{server}: {}", request.path);
+            compared += 1;
         }
     }
     assert!(compared >= 40, "{compared}");

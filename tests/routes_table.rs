@@ -12,7 +12,7 @@ use support::{gateway, golden, say};
 
 /// Rows for what is no route of a zot. They come last, so that they take nothing from the others.
 const CATCH_ALLS: &[(&str, Class, &str)] = &[
-    ("/v2*", Class::Hidden, "begins as the registry does, but is none of its routes: not found, whatever a node says"),
+    ("/v2*", Class::Unrouted, "begins as the registry does, but is none of its routes: unrouted, whatever a node says"),
     ("/*", Class::RouteOnce(By::AnyNode), "files of the web UI, or a 404 that is zot's own"),
 ];
 
@@ -27,7 +27,7 @@ fn words(class: Class) -> String {
         Class::Documents => "query table".to_owned(),
         Class::Broadcast => "all nodes".to_owned(),
         Class::Probe => "own".to_owned(),
-        Class::Hidden => "hidden".to_owned(),
+        Class::Unrouted => "unrouted".to_owned(),
     }
 }
 
@@ -66,7 +66,7 @@ fn planned(plan: &Plan) -> (String, Option<&'static str>) {
         Plan::Catalog(route, _) => ("fan-out".to_owned(), Some(route.path)),
         Plan::Broadcast(route) => ("all nodes".to_owned(), Some(route.path)),
         Plan::Probe(route) => ("own".to_owned(), Some(route.path)),
-        Plan::Refuse(Refusal::NotFound) => ("hidden".to_owned(), None),
+        Plan::Unrouted => ("unrouted".to_owned(), None),
         // Until the query table is there, documents are refused.
         Plan::Refuse(Refusal::Documents) => ("query table".to_owned(), None),
         Plan::Refuse(other) => (format!("{other:?}"), None),
