@@ -1,7 +1,11 @@
 //! Paging, with zot's quirks. Pure.
 
+use crate::merge::directory_order;
+use crate::rules::{LIST_ORDERS, Sort};
+use serde_json::Value;
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 
 /// A page of the catalog, as its query asks for it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -37,12 +41,18 @@ impl CatalogPage {
     /// An unknown `last` gives an empty page, as one zot's walk never gets past it. `Link` is there if and only if
     /// the page is full (and `n` is not 0): the walk stops when it *visits* something more, and it always visits the
     /// files of the last repository (zot `pkg/storage/imagestore/imagestore.go`, `GetNextRepositories`).
-    pub fn cut<'a>(&self, whole: &'a [String]) -> CatalogCut<'a> {
+    ///
+    /// `is_hidden`: a `last` that is not in the list is there all the same, but may not be seen by this client.
+    pub fn cut<'a>(&self, whole: &'a [String], is_hidden: bool) -> CatalogCut<'a> {
         let after = if self.last.is_empty() {
             whole
         } else {
             match whole.iter().position(|name| *name == self.last) {
                 Some(at) => &whole[at + 1..],
+                None if is_hidden => {
+                    let at = whole.partition_point(|name| directory_order(name, &self.last).is_lt());
+                    &whole[at..]
+                }
                 None => &[],
             }
         };
@@ -69,6 +79,69 @@ impl fmt::Display for CatalogPage {
             write!(f, " after {:?}", self.last)?;
         }
         Ok(())
+    }
+}
+
+/// A page of a list, as the argument `requestedPage` asks for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListPage {
+    /// How many items; 0 with an `offset` of 0: all.
+    pub limit: u64,
+    /// How many items before the page.
+    pub offset: u64,
+    /// The order of the list.
+    pub order: Sort,
+}
+
+/// A page that zot refuses, in words that depend on the query: a node has to say them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InvalidPage;
+
+impl ListPage {
+    /// Reads the argument, with the order that holds without one.
+    ///
+    /// # Errors
+    ///
+    /// What zot refuses: negative numbers, other types, fields that are none, an order that lists do not have.
+    pub fn from_argument(argument: Option<&Value>, order: Sort) -> Result<ListPage, InvalidPage> {
+        let mut page = ListPage { limit: 0, offset: 0, order };
+        let fields = match argument {
+            None | Some(Value::Null) => return Ok(page),
+            Some(Value::Object(fields)) => fields,
+            Some(_) => return Err(InvalidPage),
+        };
+        for (name, value) in fields {
+            match (name.as_str(), value) {
+                ("limit" | "offset" | "sortBy", Value::Null) => {}
+                ("limit", value) => page.limit = value.as_u64().ok_or(InvalidPage)?,
+                ("offset", value) => page.offset = value.as_u64().ok_or(InvalidPage)?,
+                ("sortBy", Value::String(name)) => page.order = Sort::from_name(name).ok_or(InvalidPage)?,
+                _ => return Err(InvalidPage),
+            }
+        }
+        if LIST_ORDERS.contains(&page.order) { Ok(page) } else { Err(InvalidPage) }
+    }
+
+    /// The part of a list of `total` items that the page shows (zot `pkg/extensions/search/pagination/`): an offset
+    /// alone, or one beyond the end, shows nothing.
+    pub fn range(&self, total: usize) -> Range<usize> {
+        if self.limit == 0 && self.offset == 0 {
+            return 0..total;
+        }
+        // Beyond 64 bits zot's sum overflows and it panics; such a page simply ends with the list.
+        let end = self.offset.saturating_add(self.limit).min(total as u64);
+        self.offset.min(end) as usize..end as usize
+    }
+}
+
+impl fmt::Display for ListPage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.limit, self.offset) {
+            (0, 0) => f.write_str("all")?,
+            (limit, 0) => write!(f, "at most {limit}")?,
+            (limit, offset) => write!(f, "at most {limit} after {offset}")?,
+        }
+        write!(f, " by {}", self.order.name())
     }
 }
 
@@ -119,6 +192,7 @@ pub fn next_link(header: &str) -> Option<&str> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use serde_json::json;
 
     fn page(query: &str) -> CatalogPage {
         CatalogPage::from_query(Some(query))
@@ -152,7 +226,7 @@ mod tests {
     #[test]
     fn link_is_there_if_and_only_if_the_page_is_full() {
         let whole = ["a", "a/b", "c"].map(str::to_owned);
-        let link = |query: &str| page(query).cut(&whole).link;
+        let link = |query: &str| page(query).cut(&whole, false).link;
         assert_eq!(link("n=2").as_deref(), Some("</v2/_catalog?n=2&last=a/b>; rel=\"next\""));
         assert_eq!(link("n=3").as_deref(), Some("</v2/_catalog?n=3&last=c>; rel=\"next\""), "though nothing follows");
         assert_eq!(link("n=4"), None);
@@ -166,8 +240,18 @@ mod tests {
     fn an_unknown_last_is_an_empty_page() {
         let whole = ["a", "a/b", "c"].map(str::to_owned);
         for last in ["0", "b", "zzz", "A", "a/"] {
-            assert!(page(&format!("last={last}")).cut(&whole).entries.is_empty(), "{last}");
+            assert!(page(&format!("last={last}")).cut(&whole, false).entries.is_empty(), "{last}");
         }
+    }
+
+    #[test]
+    fn a_hidden_last_is_continued_after() {
+        let whole = ["a", "a/b", "a.b", "c"].map(str::to_owned);
+        let after = |last: &str| page(&format!("n=9&last={last}")).cut(&whole, true).entries.to_vec();
+        assert_eq!(after("a/a"), ["a/b", "a.b", "c"]);
+        assert_eq!(after("a/c"), ["a.b", "c"]);
+        assert_eq!(after("0"), whole);
+        assert!(after("d").is_empty());
     }
 
     #[test]
@@ -187,14 +271,61 @@ mod tests {
         assert_eq!(without_parameters("", &["n"]), "");
     }
 
+    #[test]
+    fn list_pages_are_read_as_zot_reads_them() {
+        let read = |argument: Value| ListPage::from_argument(Some(&argument), Sort::UpdateTime);
+        let page = |limit, offset, order| Ok(ListPage { limit, offset, order });
+        assert_eq!(ListPage::from_argument(None, Sort::Relevance), page(0, 0, Sort::Relevance));
+        assert_eq!(read(json!(null)), page(0, 0, Sort::UpdateTime));
+        assert_eq!(read(json!({"limit": null, "sortBy": null})), page(0, 0, Sort::UpdateTime));
+        assert_eq!(read(json!({"limit": 3, "offset": 2, "sortBy": "DOWNLOADS"})), page(3, 2, Sort::Downloads));
+        assert_eq!(read(json!({"limit": 2147483648u64})), page(2147483648, 0, Sort::UpdateTime));
+        for refused in [
+            json!({"limit": -1}),
+            json!({"offset": -1}),
+            json!({"limit": "3"}),
+            json!({"limit": 1.5}),
+            json!([]),
+            json!(3),
+            json!({"sortBy": "SEVERITY"}),
+            json!({"sortBy": "STARS"}),
+            json!({"sortBy": "nope"}),
+            json!({"sortBy": 1}),
+            json!({"page": 1}),
+        ] {
+            assert_eq!(read(refused.clone()), Err(InvalidPage), "{refused}");
+        }
+    }
+
+    #[test]
+    fn list_pages_are_cut_as_zot_cuts_them() {
+        let range = |limit, offset, total| ListPage { limit, offset, order: Sort::Relevance }.range(total);
+        assert_eq!(range(0, 0, 5), 0..5);
+        assert_eq!(range(2, 0, 5), 0..2);
+        assert_eq!(range(2, 4, 5), 4..5);
+        assert_eq!(range(9, 0, 5), 0..5);
+        assert!(range(0, 2, 5).is_empty(), "an offset alone");
+        assert!(range(2, 5, 5).is_empty() && range(2, 99, 5).is_empty() && range(2, 0, 0).is_empty());
+        assert_eq!(range(u64::MAX, 1, 5), 1..5);
+    }
+
     proptest! {
+        #[test]
+        fn list_pages_joined_are_the_whole(total in 0usize..60, limit in 1u64..9) {
+            let mut joined = Vec::new();
+            for offset in (0..total as u64 + limit).step_by(limit as usize) {
+                joined.extend(ListPage { limit, offset, order: Sort::Relevance }.range(total));
+            }
+            prop_assert_eq!(joined, (0..total).collect::<Vec<_>>());
+        }
+
         #[test]
         fn pages_joined_are_the_whole(names in prop::collection::btree_set("[a-z]{1,6}", 0..50), n in 1..9i64) {
             let whole: Vec<String> = names.into_iter().collect();
             let mut joined: Vec<String> = Vec::new();
             let mut current = CatalogPage { n: Some(n), last: String::new() };
             loop {
-                let cut = current.cut(&whole);
+                let cut = current.cut(&whole, false);
                 joined.extend_from_slice(cut.entries);
                 let Some(link) = cut.link else { break };
                 let target = next_link(&link).unwrap().to_owned();

@@ -46,6 +46,8 @@ pub enum To {
 pub struct CatalogAsk {
     /// Path and query, without the paging.
     pub upstream: String,
+    /// Path and query as the client wrote them.
+    pub target: String,
     /// The page of the client.
     pub page: CatalogPage,
 }
@@ -96,7 +98,8 @@ impl CatalogAsk {
     fn new(path: &str, query: Option<&str>) -> CatalogAsk {
         let rest = query.map(|query| without_parameters(query, &["n", "last"])).unwrap_or_default();
         let upstream = if rest.is_empty() { path.to_owned() } else { format!("{path}?{rest}") };
-        CatalogAsk { upstream, page: CatalogPage::from_query(query) }
+        let target = query.map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
+        CatalogAsk { upstream, target, page: CatalogPage::from_query(query) }
     }
 }
 

@@ -85,12 +85,14 @@ impl Gateway {
     }
 
     async fn answer_catalog(&self, ask: CatalogAsk, headers: HeaderMap, sender: Sender) -> Answer {
-        let page = ask.page;
-        let ask = Ask { method: Method::GET, target: ask.upstream, headers, sender, body: Bytes::new() };
+        let CatalogAsk { upstream, target, page } = ask;
+        let ask = Ask { method: Method::GET, target: upstream, headers, sender, body: Bytes::new() };
         match self.scatter.catalogs(&ask).await.judge(self.config.partial) {
             Verdict::Parts { parts, headers, failures } => {
                 let whole = crate::merge::catalogs(parts);
-                let cut = page.cut(&whole);
+                let is_missing = !page.last.is_empty() && !whole.contains(&page.last);
+                let is_hidden = is_missing && self.scatter.continues_after(&ask, &page.last, &target).await;
+                let cut = page.cut(&whole, is_hidden);
                 answer::catalog(headers, cut.entries, cut.link.as_deref(), &failures)
             }
             Verdict::Refused(refusal) => answer::relay(refusal),

@@ -122,3 +122,177 @@ pub static ROUTES: &[Route] = &[
     route("/v2*", ALL, Class::Unrouted),
     route("/*", ALL, ANY_NODE),
 ];
+
+/// The class of a query, as the table of project-zot/zot issue 2434 has them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QueryClass {
+    /// The owner of the repository that the query names answers.
+    RouteOnce,
+    /// Every node answers without paging; merged, sorted and paged here.
+    FanOut,
+    /// Per-user metadata: a fan-out where each node keeps its own, any node where they share it.
+    MetaDependent,
+    /// Several requests, the answer computed here. Until that is built: the owner of the (first) image.
+    Composed,
+}
+
+impl std::fmt::Display for QueryClass {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            QueryClass::RouteOnce => "route-once",
+            QueryClass::FanOut => "fan-out",
+            QueryClass::MetaDependent => "meta-dependent",
+            QueryClass::Composed => "composed",
+        })
+    }
+}
+
+/// How a query names a repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Names {
+    /// It names none.
+    Nothing,
+    /// An argument is the name; empty: all repositories.
+    Repository(&'static str),
+    /// An argument is `repo:tag` or `repo@digest`.
+    Image(&'static str),
+    /// An argument is an input object with the fields `Repo` and `Tag`.
+    ImageInput(&'static str),
+    /// An argument is a search, whose form decides.
+    Search(&'static str),
+}
+
+impl Names {
+    /// The argument, if there is one.
+    pub fn argument(self) -> Option<&'static str> {
+        match self {
+            Names::Nothing => None,
+            Names::Repository(name) | Names::Image(name) | Names::ImageInput(name) | Names::Search(name) => Some(name),
+        }
+    }
+}
+
+/// What a merged list holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Items {
+    /// `ImageSummary`: one for each repository and tag.
+    Images,
+    /// `RepoSummary`: one for each name.
+    Repositories,
+}
+
+/// The orders of zot's `SortCriteria`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sort {
+    /// Images by name, repositories by rank.
+    Relevance,
+    /// The newest first; none and the year 1 last.
+    UpdateTime,
+    /// By name.
+    AlphabeticAsc,
+    /// By name, backwards.
+    AlphabeticDsc,
+    /// The worst first; no list that is merged has it.
+    Severity,
+    /// No list has it.
+    Stars,
+    /// The most downloaded first.
+    Downloads,
+}
+
+impl Sort {
+    /// Every order, with its name in the schema.
+    pub const ALL: [(&'static str, Sort); 7] = [
+        ("RELEVANCE", Sort::Relevance),
+        ("UPDATE_TIME", Sort::UpdateTime),
+        ("ALPHABETIC_ASC", Sort::AlphabeticAsc),
+        ("ALPHABETIC_DSC", Sort::AlphabeticDsc),
+        ("SEVERITY", Sort::Severity),
+        ("STARS", Sort::Stars),
+        ("DOWNLOADS", Sort::Downloads),
+    ];
+
+    /// The order of a name in the schema.
+    pub fn from_name(name: &str) -> Option<Sort> {
+        Sort::ALL.iter().find(|(known, _)| *known == name).map(|(_, sort)| *sort)
+    }
+
+    /// The name in the schema.
+    pub fn name(self) -> &'static str {
+        Sort::ALL.iter().find(|(_, sort)| *sort == self).map_or("", |(name, _)| name)
+    }
+}
+
+/// The orders in which zot can sort images and repositories (zot `pkg/extensions/search/pagination/`).
+pub const LIST_ORDERS: &[Sort] =
+    &[Sort::Relevance, Sort::UpdateTime, Sort::AlphabeticAsc, Sort::AlphabeticDsc, Sort::Downloads];
+
+/// How the answers to a query are merged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Merged {
+    /// The list of the result that is merged, and what it holds. A search has two, and its form decides.
+    pub lists: &'static [(&'static str, Items)],
+    /// The order without `sortBy`.
+    pub order: Sort,
+}
+
+/// One row: a field of zot's `Query` type (zot `pkg/extensions/search/schema.graphql`).
+#[derive(Debug, PartialEq, Eq)]
+pub struct Query {
+    /// The field.
+    pub name: &'static str,
+    /// What is done.
+    pub class: QueryClass,
+    /// How it names a repository.
+    pub names: Names,
+    /// How it is merged when it is asked of every node; `None`: it never is.
+    pub merged: Option<Merged>,
+    /// Whether it takes `requestedPage`.
+    pub paged: bool,
+}
+
+const fn one(name: &'static str, class: QueryClass, names: Names, paged: bool) -> Query {
+    Query { name, class, names, merged: None, paged }
+}
+
+const fn all(name: &'static str, class: QueryClass, names: Names, items: Items, order: Sort) -> Query {
+    let lists: &[(&str, Items)] = match items {
+        Items::Images => &[("Results", Items::Images)],
+        Items::Repositories => &[("Results", Items::Repositories)],
+    };
+    Query { name, class, names, merged: Some(Merged { lists, order }), paged: true }
+}
+
+/// Every field of zot's `Query` type.
+pub static QUERIES: &[Query] = &[
+    one("CVEListForImage", QueryClass::RouteOnce, Names::Image("image"), true),
+    one("CVEDiffListForImages", QueryClass::Composed, Names::ImageInput("minuend"), true),
+    all("ImageListForCVE", QueryClass::FanOut, Names::Nothing, Items::Images, Sort::UpdateTime),
+    // Names a repository, so only its holder can answer; elsewhere it is an error.
+    one("ImageListWithCVEFixed", QueryClass::RouteOnce, Names::Image("image"), true),
+    all("ImageListForDigest", QueryClass::FanOut, Names::Nothing, Items::Images, Sort::Relevance),
+    all("RepoListWithNewestImage", QueryClass::FanOut, Names::Nothing, Items::Repositories, Sort::UpdateTime),
+    all("ImageList", QueryClass::FanOut, Names::Repository("repo"), Items::Images, Sort::Relevance),
+    one("ExpandedRepoInfo", QueryClass::RouteOnce, Names::Repository("repo"), false),
+    Query {
+        name: "GlobalSearch",
+        class: QueryClass::FanOut,
+        names: Names::Search("query"),
+        merged: Some(Merged {
+            lists: &[("Repos", Items::Repositories), ("Images", Items::Images)],
+            order: Sort::Relevance,
+        }),
+        paged: true,
+    },
+    one("DerivedImageList", QueryClass::Composed, Names::Image("image"), true),
+    one("BaseImageList", QueryClass::Composed, Names::Image("image"), true),
+    one("Image", QueryClass::RouteOnce, Names::Image("image"), false),
+    one("Referrers", QueryClass::RouteOnce, Names::Repository("repo"), false),
+    all("StarredRepos", QueryClass::MetaDependent, Names::Nothing, Items::Repositories, Sort::UpdateTime),
+    all("BookmarkedRepos", QueryClass::MetaDependent, Names::Nothing, Items::Repositories, Sort::UpdateTime),
+];
+
+/// The row of a field of the root.
+pub fn query(name: &str) -> Option<&'static Query> {
+    QUERIES.iter().find(|query| query.name == name)
+}

@@ -9,7 +9,7 @@ use crate::onward::{self, Sender};
 use crate::page;
 use bytes::{Bytes, BytesMut};
 use futures::future::join_all;
-use http::header::{AUTHORIZATION, COOKIE, LINK};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, LINK};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
@@ -209,6 +209,18 @@ impl Scatter {
         self.gather(ask, true, |node| self.catalog(node, ask)).await
     }
 
+    /// Whether the owner of `last`, asked for the client's own page, has something behind it. Then it has `last`, too,
+    /// though the client may not see it. A failure is no reason to think so.
+    pub async fn continues_after(&self, ask: &Ask, last: &str, page: &str) -> bool {
+        let Some(owner) = self.fleet.nodes().get(self.fleet.owner(last).node) else { return false };
+        let deadline = Instant::now() + self.total;
+        let answer = self.ask(owner.clone(), ask, page, self.answer_bytes, deadline).await;
+        answer.is_ok_and(|answer| {
+            let listed = serde_json::from_slice::<Catalog>(&answer.body).ok().and_then(|listed| listed.repositories);
+            answer.status == StatusCode::OK && listed.is_some_and(|names| !names.is_empty())
+        })
+    }
+
     /// The same request to every node; a part is an answer below 400.
     pub async fn broadcast(&self, ask: &Ask) -> Gathered<NodeAnswer> {
         self.gather(ask, false, |node| async {
@@ -352,6 +364,9 @@ impl Scatter {
             .body(Full::new(ask.body.clone()))
             .map_err(|error| unusable(node, format!("it names a target that is none: {error}")))?;
         *request.headers_mut() = onward::for_fan_out(node, &ask.sender, &ask.headers);
+        if !ask.method.is_safe() {
+            request.headers_mut().insert(CONTENT_LENGTH, ask.body.len().into());
+        }
         Ok(request)
     }
 }
