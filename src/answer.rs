@@ -104,12 +104,50 @@ pub fn internal_error() -> Answer {
     Answer::oci_error(StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN", message, Value::Null)
 }
 
-/// 501 for GraphQL, in the form of a GraphQL error.
-pub fn documents_not_merged() -> Answer {
-    let message = "this version of onezot does not merge GraphQL queries over its nodes yet, and one node's part \
-                   must not pass for the whole; the registry API under /v2/ works";
-    let body = json!({"errors": [{"message": message, "extensions": {"code": "NOT_IMPLEMENTED"}}], "data": null});
-    Answer::with_body(StatusCode::NOT_IMPLEMENTED, JSON, go_json(&body))
+/// A document that onezot does not carry out: 422 in the form of a GraphQL error, as zot answers what is not valid.
+pub fn document_refused(why: &str) -> Answer {
+    let body = json!({"errors": [{"message": why, "extensions": {"code": "GRAPHQL_VALIDATION_FAILED"}}], "data": null});
+    Answer::with_body(StatusCode::UNPROCESSABLE_ENTITY, JSON, go_json(&body))
+}
+
+/// 200 for the hash of a persisted query that nobody has sent yet, as gqlgen's extension answers.
+pub fn persisted_query_not_found() -> Answer {
+    let extensions = json!({"code": "PERSISTED_QUERY_NOT_FOUND"});
+    let body = json!({"errors": [{"message": "PersistedQueryNotFound", "extensions": extensions}], "data": null});
+    Answer::with_body(StatusCode::OK, JSON, go_json(&body))
+}
+
+/// 502 or 504 in the form of a GraphQL error, naming the nodes.
+pub fn document_failed(failures: &[Failure]) -> Answer {
+    let errors: Vec<Value> = failures
+        .iter()
+        .map(|failure| {
+            let message = format!("node {} {}", failure.node, failure.kind);
+            json!({"message": message, "extensions": {"code": "UNAVAILABLE", "node": failure.node}})
+        })
+        .collect();
+    let body = json!({"errors": errors, "data": null});
+    Answer::with_body(failed_status(failures), JSON, go_json(&body))
+}
+
+/// 200 with errors (JSON each, already escaped) before data, with the header of a node's own answer, and what is
+/// missing.
+pub fn document(mut like: HeaderMap, errors: &[String], data: Option<&str>, nodes: usize, failures: &[Failure]) -> Answer {
+    strip_framing(&mut like);
+    let mut body = String::from("{");
+    if !errors.is_empty() {
+        body.push_str(&format!("\"errors\":[{}],", errors.join(",")));
+    }
+    body.push_str("\"data\":");
+    body.push_str(data.unwrap_or("null"));
+    if !failures.is_empty() {
+        warn(&mut like, failures);
+        let failed: Vec<&str> = failures.iter().map(|failure| failure.node.as_str()).collect();
+        let extensions = json!({"onezot": {"nodes": {"total": nodes, "failed": failed}}});
+        body.push_str(&format!(",\"extensions\":{}", go_json(&extensions)));
+    }
+    body.push('}');
+    Answer { status: StatusCode::OK, headers: like, body: body.into() }
 }
 
 /// 502 or 504 naming the node that one request needed.
@@ -125,10 +163,14 @@ pub fn fan_out_failed(what: &str, failures: &[Failure]) -> Answer {
 }
 
 fn failed(failures: &[Failure], message: &str) -> Answer {
-    let all_late = failures.iter().all(|failure| failure.kind == FailureKind::Late);
-    let status = if all_late { StatusCode::GATEWAY_TIMEOUT } else { StatusCode::BAD_GATEWAY };
     let nodes: Vec<&str> = failures.iter().map(|failure| failure.node.as_str()).collect();
-    Answer::oci_error(status, "UNAVAILABLE", message, json!({"nodes": nodes}))
+    Answer::oci_error(failed_status(failures), "UNAVAILABLE", message, json!({"nodes": nodes}))
+}
+
+/// 504 if every node was merely late, else 502.
+fn failed_status(failures: &[Failure]) -> StatusCode {
+    let all_late = failures.iter().all(|failure| failure.kind == FailureKind::Late);
+    if all_late { StatusCode::GATEWAY_TIMEOUT } else { StatusCode::BAD_GATEWAY }
 }
 
 /// 503 while the gateway is not ready.
@@ -147,14 +189,19 @@ pub fn catalog(mut like: HeaderMap, entries: &[String], link: Option<&str>, fail
         like.insert(LINK, link);
     }
     if !failures.is_empty() {
-        let nodes: Vec<&str> = failures.iter().map(|failure| failure.node.as_str()).collect();
-        let text = format!("199 onezot \"incomplete: no answer from {}\"", nodes.join(", "));
-        if let Ok(warning) = HeaderValue::from_str(&text) {
-            like.insert(WARNING, warning);
-        }
+        warn(&mut like, failures);
     }
     let body = go_json(&json!({"repositories": entries}));
     Answer { status: StatusCode::OK, headers: like, body: body.into() }
+}
+
+/// Says that an answer is incomplete (RFC 7234 section 5.5, code 199).
+fn warn(headers: &mut HeaderMap, failures: &[Failure]) {
+    let nodes: Vec<&str> = failures.iter().map(|failure| failure.node.as_str()).collect();
+    let text = format!("199 onezot \"incomplete: no answer from {}\"", nodes.join(", "));
+    if let Ok(warning) = HeaderValue::from_str(&text) {
+        headers.insert(WARNING, warning);
+    }
 }
 
 /// A node's answer, passed on whole.

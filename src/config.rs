@@ -26,6 +26,8 @@ pub struct Config {
     pub nodes: Vec<NodeConfig>,
     /// Which node owns a repository.
     pub placement: Placement,
+    /// Whether each node keeps its own stars and bookmarks.
+    pub metadata: Metadata,
     /// What becomes of a fan-out when a node fails.
     pub partial: Partial,
     /// Deadlines.
@@ -45,6 +47,17 @@ pub struct NodeConfig {
     pub name: Option<String>,
     /// `http://HOST:PORT`.
     pub url: NodeUrl,
+}
+
+/// Whether each node keeps its own stars and bookmarks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Metadata {
+    /// Each has its own: every node is asked for starred and bookmarked repositories.
+    #[default]
+    PerNode,
+    /// They share one database: any node knows all of them.
+    Shared,
 }
 
 /// What becomes of a fan-out when a node fails.
@@ -93,6 +106,8 @@ pub struct Limits {
     pub header_bytes: ByteSize,
     /// The number of header fields; more is 431.
     pub header_count: usize,
+    /// The body of a GraphQL request; more is 413.
+    pub graphql_bytes: ByteSize,
     /// All that one node answers in one fan-out.
     pub answer_bytes: ByteSize,
     /// The body of a request that goes to every node (trust uploads); more is 413. Bodies that stream have no bound.
@@ -127,6 +142,7 @@ impl Default for Config {
             admin: None,
             nodes: Vec::new(),
             placement: Placement::default(),
+            metadata: Metadata::default(),
             partial: Partial::default(),
             timeouts: Timeouts::default(),
             limits: Limits::default(),
@@ -154,6 +170,7 @@ impl Default for Limits {
         Limits {
             header_bytes: ByteSize::kib(64),
             header_count: 200,
+            graphql_bytes: ByteSize::kib(64),
             answer_bytes: ByteSize::mib(256),
             body_bytes: ByteSize::mib(1),
         }
@@ -226,6 +243,7 @@ impl Config {
         let minima = [
             ("header_bytes", self.limits.header_bytes.as_u64(), 1024),
             ("header_count", self.limits.header_count as u64, 16),
+            ("graphql_bytes", self.limits.graphql_bytes.as_u64(), 1024),
             ("answer_bytes", self.limits.answer_bytes.as_u64(), 1024),
             ("body_bytes", self.limits.body_bytes.as_u64(), 1024),
         ];

@@ -35,6 +35,9 @@ pub enum Unplannable {
     /// Too much for flattening; no node is asked.
     #[error("the fragments of the document expand to more than {MOST_VISITS} selections")]
     Expansion,
+    /// It uses names that are kept for the gateway; no node is asked.
+    #[error("names that begin with _oz_ are kept for the gateway")]
+    Reserved,
     /// A node's validation refuses it, as far as onezot can see; the node's words are the client's answer.
     #[error("{0}")]
     Invalid(&'static str),
@@ -229,11 +232,28 @@ impl Operation {
     /// Returns the text and the variables to send with it.
     pub fn print(&self, fields: &[Field]) -> (String, Map<String, Json>) {
         let mut printer = Printer::default();
+        printer.fields(fields);
+        self.finish(printer)
+    }
+
+    /// The same for one root field with other members in its result.
+    pub fn print_with(&self, field: &Field, members: &[Field]) -> (String, Map<String, Json>) {
+        let mut printer = Printer::default();
         printer.text.push('{');
-        for field in fields {
-            printer.field(field);
-        }
+        printer.head(Some(&field.key), &field.name, &field.arguments);
+        printer.fields(members);
         printer.text.push('}');
+        self.finish(printer)
+    }
+
+    /// Whether a field of this name is selected anywhere below a field.
+    pub fn mentions(&self, field: &Field, name: &str) -> bool {
+        let (text, _) = self.print(std::slice::from_ref(field));
+        text.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == name)
+    }
+
+    /// Puts what a printed body uses around it.
+    fn finish(&self, mut printer: Printer) -> (String, Map<String, Json>) {
         let body = std::mem::take(&mut printer.text);
         // Fragments may spread others: each is printed once, until no new one turns up.
         let mut printed = BTreeSet::new();
@@ -291,6 +311,14 @@ struct Printer {
 }
 
 impl Printer {
+    fn fields(&mut self, fields: &[Field]) {
+        self.text.push('{');
+        for field in fields {
+            self.field(field);
+        }
+        self.text.push('}');
+    }
+
     fn field(&mut self, field: &Field) {
         self.head(Some(&field.key), &field.name, &field.arguments);
         if !field.selections.is_empty() {

@@ -17,6 +17,8 @@ pub enum Plan {
     Catalog(&'static Route, CatalogAsk),
     /// Every node gets it.
     Broadcast(&'static Route),
+    /// A GraphQL document, which is planned when its body has been read.
+    Documents(&'static Route),
     /// onezot answers for itself: it is alive.
     Probe(&'static Route),
     /// Any node is asked for [`NOWHERE`] in its place, and its answer streams back.
@@ -59,8 +61,6 @@ pub enum Refusal {
     Redirect(String),
     /// Not a request target.
     Malformed,
-    /// GraphQL, which this version does not merge: one node's part must not pass for the whole.
-    Documents,
 }
 
 /// Plans a request by its method and the bytes of its target.
@@ -87,7 +87,7 @@ pub fn plan(fleet: &Fleet, method: &Method, target: &[u8]) -> Plan {
         Class::RouteOnce(By::AnyNode) => Plan::Forward(route, To::Any),
         Class::RouteOnce(By::FirstNode) => Plan::Forward(route, To::First),
         Class::Catalog => Plan::Catalog(route, CatalogAsk::new(path, query)),
-        Class::Documents => Plan::Refuse(Refusal::Documents),
+        Class::Documents => Plan::Documents(route),
         Class::Broadcast => Plan::Broadcast(route),
         Class::Probe => Plan::Probe(route),
         Class::Unrouted => Plan::Unrouted,
@@ -185,6 +185,10 @@ impl fmt::Display for Explained<'_> {
                 self.all_nodes(f)?;
                 writeln!(f, "sends: {method} {target}, to the first node first; all must accept it")
             }
+            Plan::Documents(route) => {
+                writeln!(f, "class: {}", route.class)?;
+                writeln!(f, "route: {}", route.path)
+            }
             Plan::Probe(route) => {
                 writeln!(f, "class: {}", route.class)?;
                 writeln!(f, "route: {}", route.path)?;
@@ -203,11 +207,6 @@ impl fmt::Display for Explained<'_> {
                         writeln!(f, "why:   the path is not clean; 301 to {location}, as a zot answers")
                     }
                     Refusal::Malformed => writeln!(f, "why:   not the target of a request; 400"),
-                    Refusal::Documents => writeln!(
-                        f,
-                        "why:   this version does not merge GraphQL, and one node's part must not pass for the \
-                         whole; 501"
-                    ),
                 }
             }
         }

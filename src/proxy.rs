@@ -4,6 +4,8 @@
 use crate::answer::{self, Answer};
 use crate::config::Config;
 use crate::door;
+use crate::graphql::{GraphQl, Planning};
+use crate::query::DocumentPlan;
 use crate::fleet::{Fleet, Node};
 use crate::onward::{self, Sender};
 use crate::plan::{self, CatalogAsk, Plan, Refusal, To};
@@ -34,6 +36,7 @@ pub struct Gateway {
     config: Arc<Config>,
     fleet: Arc<Fleet>,
     scatter: Scatter,
+    graphql: GraphQl,
     in_flight: TaskTracker,
 }
 
@@ -67,7 +70,8 @@ impl Gateway {
     /// A gateway for `fleet`. `in_flight` counts the requests under way.
     pub fn new(config: Arc<Config>, fleet: Arc<Fleet>, in_flight: TaskTracker) -> Gateway {
         let scatter = Scatter::new(&config, fleet.clone());
-        Gateway { config, fleet, scatter, in_flight }
+        let graphql = GraphQl::new(config.metadata, config.partial);
+        Gateway { config, fleet, scatter, graphql, in_flight }
     }
 
     /// Refuses what no registry could answer, before the path is looked at.
@@ -86,7 +90,8 @@ impl Gateway {
 
     async fn answer_catalog(&self, ask: CatalogAsk, headers: HeaderMap, sender: Sender) -> Answer {
         let CatalogAsk { upstream, target, page } = ask;
-        let ask = Ask { method: Method::GET, target: upstream, headers, sender, body: Bytes::new() };
+        let ask =
+            Ask { method: Method::GET, target: upstream, headers, sender, body: Bytes::new(), is_read: true };
         match self.scatter.catalogs(&ask).await.judge(self.config.partial) {
             Verdict::Parts { parts, headers, failures } => {
                 let whole = crate::merge::catalogs(parts);
@@ -107,7 +112,7 @@ impl Gateway {
         };
         let header = session.req_header();
         let (method, headers) = (header.method.clone(), header.headers.clone());
-        let ask = Ask { method, target, headers, sender, body };
+        let ask = Ask { method, target, headers, sender, body, is_read: false };
         // A broadcast writes: a node that lacks it is always an error, whatever is allowed for reads.
         Ok(match self.scatter.broadcast(&ask).await.judge(crate::config::Partial::Fail) {
             Verdict::Parts { mut parts, .. } => {
@@ -116,6 +121,48 @@ impl Gateway {
             Verdict::Refused(refusal) => answer::relay(refusal),
             Verdict::Failed(failures) => answer::fan_out_failed("not every node has accepted it; repeat it", &failures),
         })
+    }
+
+    /// Answers a GraphQL request; `None` if it streams as it came to the node that the context then names.
+    async fn documents(
+        &self,
+        session: &mut Session,
+        target: String,
+        sender: Sender,
+        ctx: &mut Ctx,
+    ) -> Result<Option<Answer>> {
+        let limit = self.config.limits.graphql_bytes.as_u64();
+        let header = session.req_header();
+        let (method, headers) = (header.method.clone(), header.headers.clone());
+        // The body of a GET does not count, and is left alone.
+        let body = if method == Method::GET {
+            Bytes::new()
+        } else {
+            match read_body(session, limit).await? {
+                Some(body) => body,
+                None => return Ok(Some(answer::body_too_large(limit))),
+            }
+        };
+        let ask = Ask { method, target, headers, sender, body, is_read: true };
+        match self.graphql.plan(&self.fleet, &ask) {
+            Planning::Answer(answer) => Ok(Some(answer)),
+            Planning::Plan(request, plan) => match plan {
+                DocumentPlan::Whole { to, must_fail: None } if ask.method == Method::GET && !request.is_by_hash => {
+                    ctx.candidates = self.candidates(&to);
+                    ctx.sender = Some(ask.sender);
+                    Ok(None)
+                }
+                plan => Ok(Some(self.graphql.carry_out(&self.scatter, &ask, &request, &plan).await)),
+            },
+        }
+    }
+
+    fn candidates(&self, to: &To) -> Vec<usize> {
+        match to {
+            To::Owner { owner, .. } => vec![owner.node],
+            To::Any => self.fleet.any_order().collect(),
+            To::First => vec![0],
+        }
     }
 
     fn peer(&self, node: &Node) -> Option<HttpPeer> {
@@ -185,17 +232,13 @@ impl ProxyHttp for Gateway {
         let own = match plan {
             Plan::Forward(_, to) => {
                 ctx.class = "route-once";
-                ctx.candidates = match to {
-                    To::Owner { owner, .. } => vec![owner.node],
-                    To::Any => self.fleet.any_order().collect(),
-                    To::First => vec![0],
-                };
+                ctx.candidates = self.candidates(&to);
                 ctx.sender = Some(sender);
                 return Ok(false);
             }
             Plan::Unrouted => {
                 ctx.class = "unrouted";
-                ctx.candidates = self.fleet.any_order().collect();
+                ctx.candidates = self.candidates(&To::Any);
                 ctx.sender = Some(sender);
                 ctx.in_its_place = Some(NOWHERE);
                 return Ok(false);
@@ -211,13 +254,20 @@ impl ProxyHttp for Gateway {
                 let target = String::from_utf8_lossy(header.raw_path()).into_owned();
                 self.answer_broadcast(session, target, sender).await?
             }
+            Plan::Documents(_) => {
+                ctx.class = "documents";
+                let target = String::from_utf8_lossy(header.raw_path()).into_owned();
+                match self.documents(session, target, sender, ctx).await? {
+                    Some(answer) => answer,
+                    None => return Ok(false),
+                }
+            }
             Plan::Probe(_) => {
                 ctx.class = "probe";
                 answer::healthy()
             }
             Plan::Refuse(Refusal::Redirect(location)) => answer::redirect(&location),
             Plan::Refuse(Refusal::Malformed) => answer::bad_request(""),
-            Plan::Refuse(Refusal::Documents) => answer::documents_not_merged(),
         };
         send(session, own).await
     }

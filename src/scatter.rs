@@ -5,8 +5,10 @@
 
 use crate::config::{Config, Partial};
 use crate::fleet::{Fleet, Node};
+use crate::graphql::refusal_kind;
 use crate::onward::{self, Sender};
 use crate::page;
+use crate::plan::To;
 use bytes::{Bytes, BytesMut};
 use futures::future::join_all;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, LINK};
@@ -46,17 +48,30 @@ pub struct Ask {
     pub sender: Sender,
     /// The body, whole.
     pub body: Bytes,
+    /// Whether it changes nothing, so that it may be sent again when a pooled connection turns out to be dead.
+    pub is_read: bool,
 }
 
 /// A node's whole answer.
 #[derive(Debug, Clone)]
 pub struct NodeAnswer {
+    /// The index of the node in the configured order.
+    pub node: usize,
+    /// Its name.
+    pub name: String,
     /// The status.
     pub status: StatusCode,
     /// The header.
     pub headers: HeaderMap,
     /// The body.
     pub body: Bytes,
+}
+
+impl NodeAnswer {
+    /// The failure that this answer is, when it cannot be used.
+    pub fn unusable(&self, cause: &str) -> Failure {
+        Failure { node: self.name.clone(), kind: FailureKind::Unusable, cause: cause.to_owned() }
+    }
 }
 
 /// What a node failed to say.
@@ -71,7 +86,7 @@ pub struct Failure {
 }
 
 /// The kinds of failure that a client can tell apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FailureKind {
     /// It could not be reached, or broke off.
     Down,
@@ -83,6 +98,8 @@ pub enum FailureKind {
     TooLarge,
     /// It refused what another node accepted.
     Refused(StatusCode),
+    /// It answered a GraphQL error where another node gave data.
+    Said(String),
 }
 
 impl fmt::Display for FailureKind {
@@ -93,6 +110,7 @@ impl fmt::Display for FailureKind {
             FailureKind::Unusable => f.write_str("gave an answer that cannot be used"),
             FailureKind::TooLarge => f.write_str("gave an answer that is too large"),
             FailureKind::Refused(status) => write!(f, "answered {}", status.as_u16()),
+            FailureKind::Said(message) => write!(f, "says: {message}"),
         }
     }
 }
@@ -107,7 +125,7 @@ pub enum Reply<T> {
 }
 
 /// What became of one node's part.
-type Outcome<T> = Result<Reply<T>, Failure>;
+pub type Outcome<T> = Result<Reply<T>, Failure>;
 
 /// What became of a fan-out, in the order of the nodes.
 #[derive(Debug)]
@@ -137,24 +155,29 @@ pub enum Verdict<T> {
 impl<T> Gathered<T> {
     /// Decides: complete, partial, refused or failed. The one place that does.
     ///
-    /// A refusal by the lead (the first node that said anything) is the client's answer. A refusal by another node,
-    /// of what the lead accepted, is that node's failure.
+    /// A refusal is the client's answer when the lead (the first node that said anything) refuses the credentials, or
+    /// when every node refuses. A refusal of what another node accepted is that node's failure.
     pub fn judge(self, partial: Partial) -> Verdict<T> {
         let (mut parts, mut headers, mut failures) = (Vec::new(), None, Vec::new());
+        let all_refuse = self.replies.iter().all(|(_, reply)| matches!(reply, Ok(Reply::Refusal(_))));
         for (index, (node, reply)) in self.replies.into_iter().enumerate() {
             match reply {
                 Ok(Reply::Part(part, header)) => {
                     parts.push(part);
                     headers.get_or_insert(header);
                 }
-                Ok(Reply::Refusal(answer)) if self.lead == Some(index) && !answer.status.is_server_error() => {
-                    return Verdict::Refused(answer);
+                Ok(Reply::Refusal(answer)) => {
+                    let about_credentials = matches!(answer.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+                    let is_final = !answer.status.is_server_error() && (all_refuse || about_credentials);
+                    if self.lead == Some(index) && is_final {
+                        return Verdict::Refused(answer);
+                    }
+                    failures.push(Failure {
+                        node: node.name.clone(),
+                        kind: refusal_kind(&answer),
+                        cause: format!("status {}", answer.status),
+                    });
                 }
-                Ok(Reply::Refusal(answer)) => failures.push(Failure {
-                    node: node.name.clone(),
-                    kind: FailureKind::Refused(answer.status),
-                    cause: format!("status {}", answer.status),
-                }),
                 Err(failure) => failures.push(failure),
             }
         }
@@ -221,6 +244,70 @@ impl Scatter {
         })
     }
 
+    /// The fleet that is asked.
+    pub fn fleet(&self) -> &Fleet {
+        &self.fleet
+    }
+
+    /// One node's answer to a request. Where any node would do, those that fail give way to the next.
+    ///
+    /// # Errors
+    ///
+    /// The node's failure; of several, the first one's.
+    pub async fn one(&self, to: &To, ask: &Ask) -> Result<NodeAnswer, Failure> {
+        let candidates: Vec<usize> = match to {
+            To::Owner { owner, .. } => vec![owner.node],
+            To::Any => self.fleet.any_order().collect(),
+            To::First => vec![0],
+        };
+        let mut first = None;
+        for node in candidates.into_iter().filter_map(|index| self.fleet.nodes().get(index)) {
+            let deadline = Instant::now() + self.total;
+            match self.ask(node.clone(), ask, &ask.target, self.answer_bytes, deadline).await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => {
+                    let Failure { node, kind, cause } = &failure;
+                    tracing::warn!(node, %kind, cause, "a node failed a request");
+                    first.get_or_insert(failure);
+                    if !ask.is_read {
+                        break;
+                    }
+                }
+            }
+        }
+        Err(first.unwrap_or_else(|| Failure {
+            node: String::new(),
+            kind: FailureKind::Down,
+            cause: "there is no node to ask".to_owned(),
+        }))
+    }
+
+    /// Every node's answer to a document; `part` says whether an answer is a part.
+    pub async fn documents(
+        &self,
+        ask: &Ask,
+        part: impl Fn(NodeAnswer) -> Outcome<NodeAnswer>,
+    ) -> Gathered<NodeAnswer> {
+        let part = &part;
+        self.gather(ask, true, |node| async move {
+            let deadline = Instant::now() + self.total;
+            part(self.ask(node, ask, &ask.target, self.answer_bytes, deadline).await?)
+        })
+        .await
+    }
+
+    /// Whether these credentials (or none) need no trial at one node.
+    pub fn accepts(&self, headers: &HeaderMap) -> bool {
+        self.credentials(headers).is_none_or(|credentials| self.accepted.contains_key(&credentials))
+    }
+
+    /// Notes that a node accepted these credentials.
+    pub fn accept(&self, headers: &HeaderMap) {
+        if let Some(credentials) = self.credentials(headers) {
+            self.accepted.insert(credentials, ());
+        }
+    }
+
     /// The same request to every node; a part is an answer below 400.
     pub async fn broadcast(&self, ask: &Ask) -> Gathered<NodeAnswer> {
         self.gather(ask, false, |node| async {
@@ -245,8 +332,7 @@ impl Scatter {
         R: Future<Output = Outcome<T>>,
     {
         let nodes = self.fleet.nodes();
-        let credentials = self.credentials(&ask.headers);
-        let known = credentials.is_none_or(|credentials| self.accepted.contains_key(&credentials));
+        let known = self.accepts(&ask.headers);
         let mut replies: Vec<(Arc<Node>, Outcome<T>)> = Vec::with_capacity(nodes.len());
         if !(known && may_lead_together) {
             for node in nodes {
@@ -266,8 +352,8 @@ impl Scatter {
         replies.extend(join_all(rest).await);
         let lead = replies.iter().position(|(_, reply)| reply.is_ok());
         let accepted = lead.is_some_and(|lead| matches!(replies[lead].1, Ok(Reply::Part(..))));
-        if let Some(credentials) = credentials.filter(|_| accepted) {
-            self.accepted.insert(credentials, ());
+        if accepted {
+            self.accept(&ask.headers);
         }
         Gathered { lead, replies }
     }
@@ -339,7 +425,7 @@ impl Scatter {
                     return Err(late("no header in time"));
                 }
                 Ok(Ok(response)) => break response,
-                Ok(Err(error)) if attempts == 1 && ask.method.is_safe() && is_stale_connection(&error) => {}
+                Ok(Err(error)) if attempts == 1 && ask.is_read && is_stale_connection(&error) => {}
                 Ok(Err(error)) => {
                     if error.is_connect() {
                         self.fleet.was_unreachable(&node);
@@ -354,7 +440,8 @@ impl Scatter {
             Ok(read) => read?,
             Err(_) => return Err(late("no end of the body in time")),
         };
-        Ok(NodeAnswer { status: parts.status, headers: parts.headers, body })
+        let index = self.fleet.nodes().iter().position(|known| Arc::ptr_eq(known, &node)).unwrap_or_default();
+        Ok(NodeAnswer { node: index, name: node.name.clone(), status: parts.status, headers: parts.headers, body })
     }
 
     fn request(&self, node: &Node, ask: &Ask, target: &str) -> Result<Request<Full<Bytes>>, Failure> {

@@ -1,0 +1,455 @@
+//! GraphQL over HTTP: requests decoded as zot's server decodes them, documents carried out, answers put together.
+//!
+//! Validation is zot's. The client's text goes to one node with the name of an operation that does not exist: gqlgen
+//! validates the whole document before it looks for the operation (gqlgen `graphql/executor/executor.go`), so every
+//! error of the text comes back in zot's words, and nothing is executed.
+
+use crate::answer::{self, Answer};
+use crate::config::{Metadata, Partial};
+use crate::fleet::Fleet;
+use crate::items::{self, Members};
+use crate::page::query_value;
+use crate::plan::To;
+use crate::query::{self, DocumentPlan, FanOut, Planned, Request, Step, Upstream};
+use crate::scan::Location;
+use crate::scatter::{Ask, Failure, FailureKind, NodeAnswer, Reply, Scatter, Verdict};
+use futures::future::join_all;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+use std::borrow::Cow;
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
+
+/// The path of zot's GraphQL (zot `pkg/api/constants/extensions.go`, `FullSearchPrefix`).
+const SEARCH: &str = "/v2/_zot/ext/search";
+/// The name of an operation that no document has: [`query::RESERVED`] names are refused.
+const NO_OPERATION: &str = "_oz_validate";
+/// How long a text that a node found valid is not asked about again; nodes may be replaced by other versions.
+const VALID_FOR: Duration = Duration::from_secs(300);
+/// How many of them are remembered.
+const VALID_MOST: u64 = 10_000;
+/// How many bytes of persisted queries are kept.
+const PERSISTED_BYTES: u64 = 16 << 20;
+
+/// What GraphQL needs between requests.
+pub struct GraphQl {
+    metadata: Metadata,
+    partial: Partial,
+    valid: moka::sync::Cache<u64, ()>,
+    persisted: moka::sync::Cache<String, String>,
+    hasher: RandomState,
+}
+
+/// What a request comes to.
+pub enum Decoded {
+    /// A document.
+    Document(Request),
+    /// Something that a node refuses in its own words; why onezot thinks so.
+    ForANode(&'static str),
+    /// The hash of a document that nobody has sent.
+    UnknownHash,
+}
+
+/// What becomes of a document.
+pub enum Planning {
+    /// A plan to carry out with [`GraphQl::carry_out`].
+    Plan(Request, DocumentPlan),
+    /// An answer that needs no node.
+    Answer(Answer),
+}
+
+impl GraphQl {
+    /// Nothing is known yet.
+    pub fn new(metadata: Metadata, partial: Partial) -> GraphQl {
+        let weight = |hash: &String, text: &String| u32::try_from(hash.len() + text.len()).unwrap_or(u32::MAX);
+        GraphQl {
+            metadata,
+            partial,
+            valid: moka::sync::Cache::builder().max_capacity(VALID_MOST).time_to_live(VALID_FOR).build(),
+            persisted: moka::sync::Cache::builder().max_capacity(PERSISTED_BYTES).weigher(weight).build(),
+            hasher: RandomState::new(),
+        }
+    }
+
+    /// Decodes and plans a request, whose body has been read if it has one.
+    pub fn plan(&self, fleet: &Fleet, ask: &Ask) -> Planning {
+        match self.decode(ask) {
+            Decoded::Document(request) => {
+                let plan = query::plan(fleet, &request, self.metadata == Metadata::Shared);
+                tracing::debug!(plan = %query::Explained { plan: &plan, fleet }, "document planned");
+                Planning::Plan(request, plan)
+            }
+            Decoded::ForANode(why) => {
+                let plan = DocumentPlan::Whole { to: To::Any, must_fail: Some(why.to_owned()) };
+                let request = Request::default();
+                Planning::Plan(request, plan)
+            }
+            Decoded::UnknownHash => Planning::Answer(answer::persisted_query_not_found()),
+        }
+    }
+
+    fn decode(&self, ask: &Ask) -> Decoded {
+        let parameters = if ask.method == Method::GET { from_query(&ask.target) } else { from_body(ask) };
+        let Parameters { query, operation_name, variables, extensions } = match parameters {
+            Ok(parameters) => parameters,
+            Err(why) => return Decoded::ForANode(why),
+        };
+        let mut text = query.unwrap_or_default();
+        let mut is_by_hash = false;
+        if let Some(persisted) = extensions.unwrap_or_default().get("persistedQuery") {
+            let (Some(1), Some(hash)) = (persisted["version"].as_u64(), persisted["sha256Hash"].as_str()) else {
+                return Decoded::ForANode("the persisted query is none");
+            };
+            if text.is_empty() {
+                match self.persisted.get(hash) {
+                    Some(known) => (text, is_by_hash) = (known, true),
+                    None => return Decoded::UnknownHash,
+                }
+            } else if hash != sha256(&text) {
+                return Decoded::ForANode("the hash is not that of the document");
+            } else {
+                self.persisted.insert(hash.to_owned(), text.clone());
+            }
+        }
+        if text.trim().is_empty() {
+            return Decoded::ForANode("there is no document");
+        }
+        let variables = variables.unwrap_or_default();
+        Decoded::Document(Request { text, operation: operation_name, variables, is_by_hash })
+    }
+
+    /// Carries out a plan.
+    pub async fn carry_out(&self, scatter: &Scatter, ask: &Ask, request: &Request, plan: &DocumentPlan) -> Answer {
+        match plan {
+            DocumentPlan::Refuse(why) => answer::document_refused(why),
+            DocumentPlan::Whole { to, must_fail } => {
+                let answered = match by_hash(ask, request) {
+                    Some(ask) => scatter.one(to, &ask).await,
+                    None => scatter.one(to, ask).await,
+                };
+                match (answered, must_fail) {
+                    (Err(failure), _) => answer::document_failed(&[failure]),
+                    (Ok(answered), Some(why)) if has_data(&answered) => answer::document_refused(why),
+                    (Ok(answered), _) => answer::relay(answered),
+                }
+            }
+            DocumentPlan::Fields(fields) => self.answer_fields(scatter, ask, request, fields).await,
+        }
+    }
+
+    async fn answer_fields(&self, scatter: &Scatter, ask: &Ask, request: &Request, fields: &[Planned]) -> Answer {
+        let steps = join_all(fields.iter().map(|planned| self.answer_field(scatter, ask, planned)));
+        let text = self.hasher.hash_one(&request.text);
+        let (invalid, answered) = if self.valid.contains_key(&text) && scatter.accepts(&ask.headers) {
+            (None, steps.await)
+        } else if scatter.accepts(&ask.headers) {
+            tokio::join!(self.validate(scatter, ask, request), steps)
+        } else {
+            // Credentials that no node has accepted lately are tried at one.
+            match self.validate(scatter, ask, request).await {
+                None => (None, steps.await),
+                invalid => (invalid, Vec::new()),
+            }
+        };
+        match invalid {
+            Some(answer) => answer,
+            None => self.put_together(scatter.fleet().nodes().len(), fields, answered),
+        }
+    }
+
+    /// Asks one node whether the text is valid; `None` if it is, else the client's answer.
+    async fn validate(&self, scatter: &Scatter, ask: &Ask, request: &Request) -> Option<Answer> {
+        let body = json!({"query": request.text, "operationName": NO_OPERATION});
+        let answered = match scatter.one(&To::Any, &upstream(ask, &body)).await {
+            Err(failure) => return Some(answer::document_failed(&[failure])),
+            Ok(answered) => answered,
+        };
+        let errors = Body::read(&answered).ok().and_then(|body| body.errors).unwrap_or_default();
+        let is_valid = match errors.as_slice() {
+            [error] => error.message() == format!("operation {NO_OPERATION} not found"),
+            _ => false,
+        };
+        if !is_valid {
+            return Some(answer::relay(answered));
+        }
+        scatter.accept(&ask.headers);
+        self.valid.insert(self.hasher.hash_one(&request.text), ());
+        None
+    }
+
+    async fn answer_field(&self, scatter: &Scatter, ask: &Ask, planned: &Planned) -> Outcome {
+        match &planned.step {
+            Step::Ask { to, upstream: document } => {
+                match scatter.one(to, &upstream(ask, &body_of(document))).await {
+                    Err(failure) => Outcome::failed(vec![failure]),
+                    Ok(answered) => one_field(planned, answered),
+                }
+            }
+            Step::FanOut(fan_out) => {
+                let gathered = scatter.documents(&upstream(ask, &body_of(&fan_out.upstream)), data_of).await;
+                match gathered.judge(self.partial) {
+                    Verdict::Failed(failures) => Outcome::failed(failures),
+                    Verdict::Refused(refusal) => one_field(planned, refusal),
+                    Verdict::Parts { parts, headers, failures } => {
+                        merged_field(planned, fan_out, scatter.fleet(), &parts, headers, failures)
+                    }
+                }
+            }
+        }
+    }
+
+    /// Puts the fields' outcomes together, in the client's order. One field without data makes all of it null.
+    fn put_together(&self, nodes: usize, fields: &[Planned], outcomes: Vec<Outcome>) -> Answer {
+        let failures: Vec<Failure> = outcomes.iter().flat_map(|outcome| outcome.failures.iter().cloned()).collect();
+        let is_whole = outcomes.iter().all(|outcome| outcome.value.is_some());
+        if !failures.is_empty() && (self.partial == Partial::Fail || !is_whole) {
+            return answer::document_failed(&failures);
+        }
+        let mut errors: Vec<String> = Vec::new();
+        let mut data = String::from("{");
+        let mut headers = None;
+        for (Planned { field, .. }, outcome) in fields.iter().zip(outcomes) {
+            // A refusal (wrong variables, no permission) is about the whole request.
+            if let Some(refusal) = outcome.refusal {
+                return answer::relay(refusal);
+            }
+            errors.extend(outcome.errors);
+            headers = headers.or(outcome.headers);
+            if let Some(value) = outcome.value {
+                if data.len() > 1 {
+                    data.push(',');
+                }
+                data.push_str(&Value::from(field.key.as_str()).to_string());
+                data.push(':');
+                data.push_str(&value);
+            }
+        }
+        data.push('}');
+        let data = is_whole.then_some(data.as_str());
+        answer::document(headers.unwrap_or_default(), &errors, data, nodes, &failures)
+    }
+}
+
+/// What became of a root field.
+#[derive(Default)]
+struct Outcome {
+    /// Its value, as JSON; `None` if there is no data.
+    value: Option<String>,
+    /// Its errors, as JSON, with the client's locations.
+    errors: Vec<String>,
+    /// The header of the (first) answer.
+    headers: Option<HeaderMap>,
+    /// An answer that is the answer to the whole request.
+    refusal: Option<NodeAnswer>,
+    /// Nodes that failed.
+    failures: Vec<Failure>,
+}
+
+impl Outcome {
+    fn failed(failures: Vec<Failure>) -> Outcome {
+        Outcome { failures, ..Outcome::default() }
+    }
+}
+
+/// The outcome of a field that one node answered.
+fn one_field(planned: &Planned, answered: NodeAnswer) -> Outcome {
+    if answered.status != StatusCode::OK {
+        return Outcome { refusal: Some(answered), ..Outcome::default() };
+    }
+    let Ok(body) = Body::read(&answered) else {
+        return Outcome::failed(vec![answered.unusable("not GraphQL")]);
+    };
+    let errors = body.errors.unwrap_or_default();
+    let value = body.data.and_then(|data| member(data, &planned.field.key)).map(|value| value.get().to_owned());
+    if value.is_none() && errors.is_empty() {
+        return Outcome::failed(vec![answered.unusable("neither data nor errors")]);
+    }
+    let errors = errors.iter().map(|error| error.at(planned.field.location)).collect();
+    Outcome { value, errors, headers: Some(answered.headers.clone()), ..Outcome::default() }
+}
+
+/// The outcome of a field that every node answered.
+fn merged_field(
+    planned: &Planned,
+    fan_out: &FanOut,
+    fleet: &Fleet,
+    parts: &[NodeAnswer],
+    headers: HeaderMap,
+    failures: Vec<Failure>,
+) -> Outcome {
+    let mut bodies = Vec::with_capacity(parts.len());
+    for part in parts {
+        match Body::read(part) {
+            Ok(body) => bodies.push((part, body)),
+            Err(_) => return Outcome::failed(vec![part.unusable("not GraphQL")]),
+        }
+    }
+    let results: Vec<(usize, &RawValue)> = bodies
+        .iter()
+        .filter_map(|(part, body)| Some((part.node, member(body.data?, &planned.field.key)?)))
+        .collect();
+    let owner = |repository: &str| fleet.owner(repository).node;
+    let merged = match items::merge(fan_out, owner, &results) {
+        Ok(merged) => merged,
+        Err((node, bad)) => {
+            let part = parts.iter().find(|part| part.node == node).unwrap_or(&parts[0]);
+            return Outcome::failed(vec![part.unusable(&bad.to_string())]);
+        }
+    };
+    let errors = bodies.iter().flat_map(|(_, body)| body.errors.iter().flatten());
+    let errors = errors.filter(|error| merged.shows_error(&error.message()));
+    let errors = errors.map(|error| error.at(planned.field.location)).collect();
+    Outcome { value: Some(merged.value), errors, headers: Some(headers), failures, ..Outcome::default() }
+}
+
+/// A node's part of a fan-out: its answer if it has data; errors alone are a refusal.
+fn data_of(answered: NodeAnswer) -> Result<Reply<NodeAnswer>, Failure> {
+    if answered.status != StatusCode::OK {
+        return Ok(Reply::Refusal(answered));
+    }
+    let has_data = match Body::read(&answered) {
+        Ok(body) => body.data.is_some(),
+        Err(error) => return Err(answered.unusable(&format!("not GraphQL: {error}"))),
+    };
+    Ok(if has_data {
+        let headers = answered.headers.clone();
+        Reply::Part(answered, headers)
+    } else {
+        Reply::Refusal(answered)
+    })
+}
+
+/// Whether an answer has data that is not null.
+fn has_data(answered: &NodeAnswer) -> bool {
+    answered.status == StatusCode::OK && Body::read(answered).is_ok_and(|body| body.data.is_some())
+}
+
+/// What a node said in a GraphQL refusal, for the failure that names it.
+pub fn said(answered: &NodeAnswer) -> Option<String> {
+    let body = Body::read(answered).ok()?;
+    body.errors?.first().map(|error| error.message().into_owned())
+}
+
+fn member<'a>(object: &'a RawValue, key: &str) -> Option<&'a RawValue> {
+    let Members(members) = serde_json::from_str(object.get()).ok()?;
+    members.into_iter().find(|(name, _)| name == key).map(|(_, value)| value)
+}
+
+/// A GraphQL answer.
+#[derive(Deserialize)]
+struct Body<'a> {
+    #[serde(borrow)]
+    errors: Option<Vec<Error<'a>>>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+}
+
+impl<'a> Body<'a> {
+    fn read(answered: &'a NodeAnswer) -> Result<Body<'a>, serde_json::Error> {
+        serde_json::from_slice(&answered.body)
+    }
+}
+
+/// One of its errors.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Error<'a>(#[serde(borrow)] &'a RawValue);
+
+impl Error<'_> {
+    fn message(&self) -> Cow<'_, str> {
+        let Ok(Members(members)) = serde_json::from_str(self.0.get()) else { return Cow::Borrowed("") };
+        let message = members.iter().find(|(name, _)| name == "message").map(|(_, value)| value.get());
+        message.and_then(|message| serde_json::from_str::<String>(message).ok()).unwrap_or_default().into()
+    }
+
+    /// The error with the location of the client's field, if it has a location: that of a document of onezot's own
+    /// says nothing to the client.
+    fn at(&self, location: Option<Location>) -> String {
+        let (Some(location), Ok(Members(members))) = (location, serde_json::from_str(self.0.get())) else {
+            return self.0.get().to_owned();
+        };
+        let member = |(name, value): (Cow<str>, &RawValue)| match &*name {
+            "locations" => format!("\"locations\":[{}]", json!(location)),
+            name => format!("{}:{}", Value::from(name), value.get()),
+        };
+        let members: Vec<String> = members.into_iter().map(member).collect();
+        format!("{{{}}}", members.join(","))
+    }
+}
+
+/// The parameters of a request (gqlgen `graphql.RawParams`).
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Parameters {
+    query: Option<String>,
+    #[serde(rename = "operationName")]
+    operation_name: Option<String>,
+    variables: Option<Map<String, Value>>,
+    extensions: Option<Map<String, Value>>,
+}
+
+fn from_query(target: &str) -> Result<Parameters, &'static str> {
+    let query = target.split_once('?').map_or("", |(_, query)| query);
+    let parameter = |name| query_value(query, name).filter(|value| !value.is_empty());
+    let object = |name| parameter(name).map(|text| serde_json::from_str(&text)).transpose();
+    Ok(Parameters {
+        query: parameter("query").map(Cow::into_owned),
+        operation_name: parameter("operationName").map(Cow::into_owned),
+        variables: object("variables").map_err(|_| "the variables are no object")?,
+        extensions: object("extensions").map_err(|_| "the extensions are no object")?,
+    })
+}
+
+fn from_body(ask: &Ask) -> Result<Parameters, &'static str> {
+    let media_type = ask.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media_type = media_type.split(';').next().unwrap_or_default().trim();
+    if !media_type.eq_ignore_ascii_case("application/json") || ask.headers.contains_key(CONTENT_ENCODING) {
+        return Err("the body is of no type that a zot takes");
+    }
+    serde_json::from_slice::<Option<Parameters>>(&ask.body)
+        .map(Option::unwrap_or_default)
+        .map_err(|_| "the body is no GraphQL request")
+}
+
+/// A request whose document came as a hash, with the document.
+fn by_hash(ask: &Ask, request: &Request) -> Option<Ask> {
+    request.is_by_hash.then(|| {
+        let body = json!({"query": request.text, "operationName": request.operation, "variables": request.variables});
+        upstream(ask, &body)
+    })
+}
+
+fn body_of(document: &Upstream) -> Value {
+    json!({"query": document.text, "variables": document.variables})
+}
+
+/// What a node is asked on behalf of a client. Only queries go this way, so it may be repeated.
+fn upstream(ask: &Ask, body: &Value) -> Ask {
+    let mut headers = ask.headers.clone();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ask {
+        method: Method::POST,
+        target: SEARCH.to_owned(),
+        headers,
+        sender: ask.sender.clone(),
+        body: body.to_string().into(),
+        is_read: true,
+    }
+}
+
+fn sha256(text: &str) -> String {
+    let hash = Sha256::digest(text.as_bytes());
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What [`FailureKind`] a node's GraphQL refusal is, where others answered.
+pub fn refusal_kind(answered: &NodeAnswer) -> FailureKind {
+    match said(answered) {
+        Some(message) if answered.status == StatusCode::OK => FailureKind::Said(message),
+        _ => FailureKind::Refused(answered.status),
+    }
+}

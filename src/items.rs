@@ -1,0 +1,547 @@
+//! Merging lists of GraphQL answers: what the nodes' unpaged parts come to on one zot. Pure.
+//!
+//! Items stay the bytes that the nodes wrote. Only the hidden fields are decoded, which onezot asked for in front of
+//! the client's, and cutting them off again is cutting off the front of the item.
+
+use crate::page::ListPage;
+use crate::query::{FanOut, PartKind, RESERVED};
+use crate::rules::{Items, Sort};
+use jiff::Timestamp;
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::cmp::{Ordering, Reverse};
+use std::collections::HashMap;
+use std::fmt::{self, Write};
+
+/// Why a node's part cannot be merged.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct BadPart(String);
+
+impl From<serde_json::Error> for BadPart {
+    fn from(error: serde_json::Error) -> BadPart {
+        BadPart(format!("its result is none: {error}"))
+    }
+}
+
+/// A merged result.
+#[derive(Debug)]
+pub struct Merged {
+    /// The result, as JSON.
+    pub value: String,
+    /// The items that are on the page.
+    pub shown: Vec<Named>,
+    /// The items that are not.
+    pub hidden: Vec<Named>,
+}
+
+/// An item, as far as texts of errors name it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    repository: String,
+    tag: Option<String>,
+    manifests: Vec<String>,
+}
+
+impl Named {
+    /// Whether the text of an error beside data speaks of this item. zot names the tag, or a manifest by its digest
+    /// (zot `pkg/extensions/search/convert/metadb.go`).
+    fn is_named_in(&self, message: &str) -> bool {
+        let Named { repository, tag, manifests } = self;
+        let by_tag = tag.as_ref().is_some_and(|tag| message.contains(&format!("on tag {tag} in repo {repository}:")));
+        let in_repository = message.contains(&format!("in repo {repository}:"));
+        let by_manifest = manifests.iter().any(|digest| message.contains(digest.as_str()));
+        by_tag || in_repository && (by_manifest || tag.is_none())
+    }
+}
+
+impl Merged {
+    /// Whether an error beside data belongs to the page: it names an item that is on it, or none at all.
+    pub fn shows_error(&self, message: &str) -> bool {
+        self.shown.iter().any(|item| item.is_named_in(message))
+            || !self.hidden.iter().any(|item| item.is_named_in(message))
+    }
+}
+
+/// An item and what it is sorted by.
+struct Item<'a> {
+    node: usize,
+    index: usize,
+    /// Without the hidden fields.
+    bytes: Cow<'a, str>,
+    keys: Keys<'a>,
+}
+
+/// Merges the results of a field, one for each node that answered (with its index). `owner` is the index of the node
+/// that owns a repository: of an item that several nodes have, its copy counts.
+///
+/// # Errors
+///
+/// The index of the node whose result cannot be merged, and why.
+pub fn merge(
+    fan_out: &FanOut,
+    owner: impl Fn(&str) -> usize,
+    results: &[(usize, &RawValue)],
+) -> Result<Merged, (usize, BadPart)> {
+    let mut parts = Vec::with_capacity(results.len());
+    let mut items: Vec<Item> = Vec::new();
+    for (position, &(node, result)) in results.iter().enumerate() {
+        let part = NodePart::read(fan_out, result).map_err(|bad| (node, bad))?;
+        for (index, raw) in part.list(&fan_out.list).iter().enumerate() {
+            let item = Item::read(position, index, raw).map_err(|bad| (node, bad))?;
+            items.push(item);
+        }
+        parts.push(part);
+    }
+    let items = without_copies(items, |item| owner(&item.keys.repository) == results[item.node].0);
+    let mut items = items;
+    items.sort_by(|a, b| in_order(fan_out.page.order, fan_out.items, &a.keys, &b.keys));
+    let range = fan_out.page.range(items.len());
+    let value = write(fan_out, &parts, &items, &fan_out.page);
+    let named = |item: &Item| Named {
+        repository: item.keys.repository.to_string(),
+        tag: item.keys.tag.as_ref().map(ToString::to_string),
+        manifests: item.keys.manifests.iter().map(ToString::to_string).collect(),
+    };
+    let (mut shown, mut hidden) = (Vec::new(), Vec::new());
+    for (index, item) in items.iter().enumerate() {
+        if range.contains(&index) { shown.push(named(item)) } else { hidden.push(named(item)) }
+    }
+    Ok(Merged { value, shown, hidden })
+}
+
+/// Each item once: the owner's copy, or else the first node's.
+fn without_copies<'a>(items: Vec<Item<'a>>, is_owners: impl Fn(&Item) -> bool) -> Vec<Item<'a>> {
+    let mut kept: Vec<Item> = Vec::with_capacity(items.len());
+    let mut places: HashMap<(Cow<'a, str>, Option<Cow<'a, str>>), usize> = HashMap::with_capacity(items.len());
+    for item in items {
+        let identity = (item.keys.repository.clone(), item.keys.tag.clone());
+        match places.get(&identity) {
+            // One node does not list an item twice; if it does, one zot would, too.
+            Some(&place) if kept[place].node != item.node => {
+                if is_owners(&item) {
+                    kept[place] = item;
+                }
+            }
+            Some(_) => kept.push(item),
+            None => {
+                places.insert(identity, kept.len());
+                kept.push(item);
+            }
+        }
+    }
+    kept
+}
+
+/// zot's order, made total: what ties is in the order of its name.
+fn in_order(order: Sort, items: Items, a: &Keys, b: &Keys) -> Ordering {
+    let by_name = |a: &Keys, b: &Keys| (&a.repository, &a.tag).cmp(&(&b.repository, &b.tag));
+    let by_key = match (order, items) {
+        (Sort::AlphabeticDsc, _) => return by_name(b, a),
+        // The newest first; none at all is the oldest.
+        (Sort::UpdateTime, _) => Reverse(a.updated).cmp(&Reverse(b.updated)),
+        (Sort::Downloads, _) => Reverse(a.downloads).cmp(&Reverse(b.downloads)),
+        (Sort::Relevance, Items::Repositories) => a.rank.cmp(&b.rank),
+        _ => Ordering::Equal,
+    };
+    by_key.then_with(|| by_name(a, b))
+}
+
+/// Writes the result: the client's members, in the client's order.
+fn write(fan_out: &FanOut, parts: &[NodePart], items: &[Item], page: &ListPage) -> String {
+    let range = page.range(items.len());
+    let shown = &items[range.clone()];
+    let mut text = String::from("{");
+    for part in &fan_out.parts {
+        if text.len() > 1 {
+            text.push(',');
+        }
+        // Writing to a string does not fail.
+        let _ = write!(text, "{}:", serde_json::Value::from(part.key.as_str()));
+        match &part.kind {
+            PartKind::Page(counts) => {
+                text.push('{');
+                for (index, (key, name)) in counts.iter().enumerate() {
+                    let comma = if index == 0 { "" } else { "," };
+                    let _ = write!(text, "{comma}{}:", serde_json::Value::from(key.as_str()));
+                    let _ = match name.as_str() {
+                        "TotalCount" => write!(text, "{}", items.len()),
+                        "ItemCount" => write!(text, "{}", range.len()),
+                        _ => write!(text, "\"PageInfo\""),
+                    };
+                }
+                text.push('}');
+            }
+            PartKind::List if parts.iter().all(|node| node.is_null(&part.key)) => text.push_str("null"),
+            PartKind::List => {
+                text.push('[');
+                for (index, item) in shown.iter().enumerate() {
+                    if index > 0 {
+                        text.push(',');
+                    }
+                    if part.key == fan_out.list {
+                        text.push_str(&item.bytes);
+                    } else {
+                        let alias = parts[item.node].list(&part.key).get(item.index);
+                        text.push_str(alias.map_or("null", |raw| raw.get()));
+                    }
+                }
+                text.push(']');
+            }
+            PartKind::Alike => text.push_str(parts.first().map_or("null", |node| node.raw(&part.key))),
+        }
+    }
+    text.push('}');
+    text
+}
+
+/// One node's result: its lists and its other members.
+struct NodePart<'a> {
+    members: Vec<(Cow<'a, str>, &'a RawValue)>,
+    lists: HashMap<&'a str, Vec<&'a RawValue>>,
+}
+
+impl<'a> NodePart<'a> {
+    fn read(fan_out: &'a FanOut, result: &'a RawValue) -> Result<NodePart<'a>, BadPart> {
+        let Members(members) = serde_json::from_str(result.get())?;
+        let mut part = NodePart { members, lists: HashMap::new() };
+        let keys = fan_out.parts.iter().filter(|part| part.kind == PartKind::List).map(|part| part.key.as_str());
+        for key in keys.chain([fan_out.list.as_str()]) {
+            let list: Option<Vec<&RawValue>> = serde_json::from_str(part.raw_borrowed(key))?;
+            part.lists.insert(key, list.unwrap_or_default());
+        }
+        let length = part.list(&fan_out.list).len();
+        if part.lists.values().any(|list| list.len() != length) {
+            return Err(BadPart("one list is of two lengths under two aliases".to_owned()));
+        }
+        Ok(part)
+    }
+
+    fn raw_borrowed(&self, key: &str) -> &'a str {
+        self.members.iter().find(|(name, _)| name == key).map_or("null", |(_, raw)| raw.get())
+    }
+
+    fn raw(&self, key: &str) -> &str {
+        self.raw_borrowed(key)
+    }
+
+    fn is_null(&self, key: &str) -> bool {
+        self.raw(key) == "null"
+    }
+
+    fn list(&self, key: &str) -> &[&'a RawValue] {
+        self.lists.get(key).map_or(&[], Vec::as_slice)
+    }
+}
+
+impl<'a> Item<'a> {
+    fn read(node: usize, index: usize, raw: &'a RawValue) -> Result<Item<'a>, BadPart> {
+        let keys: Keys = serde_json::from_str(raw.get())?;
+        // The hidden members come first, as they were asked for first.
+        let rest = raw.get()[keys.end(raw)..].trim_start();
+        let bytes = match rest.strip_prefix(',') {
+            Some(rest) => Cow::Owned(format!("{{{rest}")),
+            None => Cow::Borrowed("{}"),
+        };
+        Ok(Item { node, index, bytes, keys })
+    }
+}
+
+/// The hidden members of an item.
+#[derive(Default)]
+struct Keys<'a> {
+    repository: Cow<'a, str>,
+    tag: Option<Cow<'a, str>>,
+    updated: Option<Timestamp>,
+    downloads: i64,
+    rank: i64,
+    manifests: Vec<Cow<'a, str>>,
+    /// The value of the last of them.
+    last: Option<&'a RawValue>,
+}
+
+impl Keys<'_> {
+    /// Where the hidden members end in the item.
+    fn end(&self, item: &RawValue) -> usize {
+        self.last.map_or(1, |last| last.get().as_ptr() as usize - item.get().as_ptr() as usize + last.get().len())
+    }
+}
+
+/// What a manifest is known by.
+#[derive(serde::Deserialize)]
+struct Manifest<'a> {
+    #[serde(borrow, rename = "Digest")]
+    digest: Option<Cow<'a, str>>,
+}
+
+impl<'de> Deserialize<'de> for Keys<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Keys<'de>, D::Error> {
+        struct Hidden;
+
+        impl<'de> Visitor<'de> for Hidden {
+            type Value = Keys<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an item of a list")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Keys<'de>, A::Error> {
+                let mut keys = Keys::default();
+                while let Some(Text(name)) = map.next_key()? {
+                    let Some(name) = name.strip_prefix(RESERVED) else {
+                        map.next_value::<IgnoredAny>()?;
+                        continue;
+                    };
+                    let raw: &'de RawValue = map.next_value()?;
+                    let error = serde::de::Error::custom;
+                    match name {
+                        "RepoName" | "Name" => {
+                            keys.repository = read::<Option<Text>>(raw).map_err(error)?.unwrap_or_default().0
+                        }
+                        "Tag" => keys.tag = read::<Option<Text>>(raw).map_err(error)?.map(|text| text.0),
+                        "DownloadCount" => {
+                            keys.downloads = read::<Option<i64>>(raw).map_err(error)?.unwrap_or_default()
+                        }
+                        "Rank" => keys.rank = read::<Option<i64>>(raw).map_err(error)?.unwrap_or_default(),
+                        "LastUpdated" => {
+                            let text = read::<Option<Text>>(raw).map_err(error)?.unwrap_or_default().0;
+                            // The year 1 is how Go writes that there is no time.
+                            keys.updated = text.parse().ok().filter(|time| *time > GO_ZERO);
+                        }
+                        "Manifests" => {
+                            let manifests: Option<Vec<Manifest>> = read(raw).map_err(error)?;
+                            keys.manifests =
+                                manifests.into_iter().flatten().filter_map(|manifest| manifest.digest).collect();
+                        }
+                        _ => {}
+                    }
+                    keys.last = Some(raw);
+                }
+                Ok(keys)
+            }
+        }
+
+        deserializer.deserialize_map(Hidden)
+    }
+}
+
+fn read<'a, T: Deserialize<'a>>(raw: &'a RawValue) -> Result<T, serde_json::Error> {
+    serde_json::from_str(raw.get())
+}
+
+/// Go's zero time: the first second of the year 1.
+const GO_ZERO: Timestamp = Timestamp::constant(-62_135_596_800, 0);
+
+/// A string that borrows where it can.
+#[derive(Default, serde::Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// The members of an object, in their order.
+pub struct Members<'a>(pub Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Members<'de>, D::Error> {
+        struct All;
+
+        impl<'de> Visitor<'de> for All {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+                let mut members = Vec::new();
+                while let Some((Text(name), value)) = map.next_entry()? {
+                    members.push((name, value));
+                }
+                Ok(Members(members))
+            }
+        }
+
+        deserializer.deserialize_map(All)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::query::{Part, Upstream};
+    use proptest::prelude::*;
+    use serde_json::{Map, Value, json};
+
+    fn part(key: &str, kind: PartKind) -> Part {
+        Part { key: key.to_owned(), kind }
+    }
+
+    fn fan_out(items: Items, order: Sort, limit: u64, offset: u64) -> FanOut {
+        let counts = [("t", "TotalCount"), ("i", "ItemCount")].map(|(k, n)| (k.to_owned(), n.to_owned()));
+        FanOut {
+            upstream: Upstream { text: String::new(), variables: Map::new() },
+            parts: vec![part("Page", PartKind::Page(counts.to_vec())), part("r", PartKind::List)],
+            list: "r".to_owned(),
+            items,
+            page: ListPage { limit, offset, order },
+        }
+    }
+
+    /// A node's result with images of `(repository, tag, time, downloads)`.
+    fn images(items: &[(String, String, Option<u8>, i64)]) -> String {
+        let item = |(repository, tag, time, downloads): &(String, String, Option<u8>, i64)| {
+            let time = time.map(|day| format!("2024-01-{:02}T00:00:00Z", day % 28 + 1));
+            json!({"_oz_RepoName": repository, "_oz_Tag": tag, "_oz_LastUpdated": time, "_oz_DownloadCount": downloads,
+                   "n": format!("{repository}:{tag}"), "t": time, "d": downloads})
+        };
+        json!({"Page": {"t": 0, "i": 0}, "r": items.iter().map(item).collect::<Vec<_>>()}).to_string()
+    }
+
+    fn merged(fan_out: &FanOut, parts: &[String]) -> Value {
+        let raws: Vec<Box<RawValue>> = parts.iter().map(|part| RawValue::from_string(part.clone()).unwrap()).collect();
+        let results: Vec<(usize, &RawValue)> = raws.iter().enumerate().map(|(i, raw)| (i, &**raw)).collect();
+        serde_json::from_str(&merge(fan_out, |_| 0, &results).unwrap().value).unwrap()
+    }
+
+    #[test]
+    fn bytes_of_items_stay_and_hidden_fields_go() {
+        let mut plan = fan_out(Items::Images, Sort::Relevance, 0, 0);
+        plan.parts.push(part("again", PartKind::List));
+        let raw = r#"{"Page":null,"r":[{"_oz_RepoName":"b\u003c","_oz_Tag":"1","a":"\u003cé","x":{"y":[1.0, 2]}},{"_oz_RepoName":"a","_oz_Tag":"1"}],"again":[{"z":1},{"z":2}]}"#;
+        let raw = RawValue::from_string(raw.to_owned()).unwrap();
+        let merged = merge(&plan, |_| 0, &[(0, &raw)]).unwrap();
+        assert_eq!(
+            merged.value,
+            r#"{"Page":{"t":2,"i":2},"r":[{},{"a":"\u003cé","x":{"y":[1.0, 2]}}],"again":[{"z":2},{"z":1}]}"#
+        );
+    }
+
+    #[test]
+    fn null_lists_stay_null_and_empty_ones_empty() {
+        let plan = fan_out(Items::Images, Sort::Relevance, 0, 0);
+        let value = |parts: &[&str]| {
+            let parts: Vec<String> = parts.iter().map(|list| format!(r#"{{"Page":null,"r":{list}}}"#)).collect();
+            merged(&plan, &parts)["r"].clone()
+        };
+        assert_eq!(value(&["null", "null"]), json!(null));
+        assert_eq!(value(&["null", "[]"]), json!([]));
+        assert_eq!(value(&["[]", "[]"]), json!([]));
+    }
+
+    #[test]
+    fn of_copies_the_owners_counts() {
+        let plan = fan_out(Items::Images, Sort::Relevance, 0, 0);
+        let copy = |downloads| images(&[("lib".to_owned(), "1".to_owned(), None, downloads)]);
+        let raws = [copy(1), copy(2), copy(3)].map(|text| RawValue::from_string(text).unwrap());
+        let results: Vec<(usize, &RawValue)> = raws.iter().enumerate().map(|(i, raw)| (i, &**raw)).collect();
+        for owner in 0..3 {
+            let merged: Value = serde_json::from_str(&merge(&plan, |_| owner, &results).unwrap().value).unwrap();
+            assert_eq!(merged["r"][0]["d"], json!(owner + 1));
+            assert_eq!(merged["Page"]["t"], json!(1));
+        }
+    }
+
+    #[test]
+    fn errors_of_items_that_are_not_on_the_page_are_left_out() {
+        let image = |repository: &str, tag: &str, digest: &str| Named {
+            repository: repository.to_owned(),
+            tag: Some(tag.to_owned()),
+            manifests: vec![digest.to_owned()],
+        };
+        let merged = Merged {
+            value: String::new(),
+            shown: vec![image("a/chart", "1.0", "sha256:aa")],
+            hidden: vec![image("a/chart", "1.1", "sha256:bb"), image("b", "1.0", "sha256:cc")],
+        };
+        for (message, is_shown) in [
+            ("unable to run vulnerability scan on tag 1.0 in repo a/chart: error: x", true),
+            ("unable to run vulnerability scan on tag 1.1 in repo a/chart: error: x", false),
+            ("unable to run vulnerability scan in repo a/chart: manifest digest: sha256:aa, error: x", true),
+            ("unable to run vulnerability scan in repo a/chart: manifest digest: sha256:bb, error: x", false),
+            ("unable to run vulnerability scan on tag 1.0 in repo b: error: x", false),
+            ("something else", true),
+        ] {
+            assert_eq!(merged.shows_error(message), is_shown, "{message}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_part_names_its_node() {
+        let plan = fan_out(Items::Images, Sort::Relevance, 0, 0);
+        for text in ["[]", r#"{"r":{}}"#, r#"{"r":[1]}"#, r#"{"r":[{"_oz_Tag":1}]}"#] {
+            let good = RawValue::from_string(r#"{"r":[]}"#.to_owned()).unwrap();
+            let bad = RawValue::from_string(text.to_owned()).unwrap();
+            assert_eq!(merge(&plan, |_| 0, &[(3, &good), (7, &bad)]).unwrap_err().0, 7, "{text}");
+        }
+    }
+
+    fn any_images() -> impl Strategy<Value = Vec<(String, String, Option<u8>, i64)>> {
+        let item = ("[ab]{1,2}(/[ab])?", "[0-2]", prop::option::of(0..4u8), 0..3i64);
+        prop::collection::vec(item, 0..30).prop_map(|items| {
+            // One registry has a tag once.
+            let unique: std::collections::BTreeMap<_, _> = items
+                .into_iter()
+                .map(|(repository, tag, time, downloads)| ((repository, tag), (time, downloads)))
+                .collect();
+            unique
+                .into_iter()
+                .map(|((repository, tag), (time, downloads))| (repository, tag, time, downloads))
+                .collect()
+        })
+    }
+
+    fn any_order() -> impl Strategy<Value = Sort> {
+        prop::sample::select(crate::rules::LIST_ORDERS)
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_merges_to_the_unsplit_list(
+            items in any_images(), order in any_order(), places in prop::collection::vec(0..4usize, 30),
+            limit in 0..5u64, offset in 0..5u64,
+        ) {
+            let mut parts = vec![Vec::new(); 4];
+            for (item, place) in items.iter().zip(&places) {
+                parts[*place].push(item.clone());
+                // Copies on another node count once.
+                if place % 2 == 0 {
+                    parts[(place + 1) % 4].push(item.clone());
+                }
+            }
+            let parts: Vec<String> = parts.iter().map(|part| images(part)).collect();
+            let plan = fan_out(Items::Images, order, limit, offset);
+            prop_assert_eq!(merged(&plan, &parts), merged(&plan, &[images(&items)]));
+        }
+
+        #[test]
+        fn pages_joined_are_the_unpaged_list(items in any_images(), order in any_order(), limit in 1..5u64) {
+            let part = [images(&items)];
+            let unpaged = merged(&fan_out(Items::Images, order, 0, 0), &part);
+            let mut joined = Vec::new();
+            for offset in (0..=items.len() as u64).step_by(limit as usize) {
+                let page = merged(&fan_out(Items::Images, order, limit, offset), &part);
+                prop_assert_eq!(&page["Page"]["t"], &json!(items.len()));
+                joined.extend(page["r"].as_array().unwrap().clone());
+            }
+            prop_assert_eq!(Value::Array(joined), unpaged["r"].clone());
+        }
+
+        #[test]
+        fn lists_are_in_zots_order(items in any_images(), order in any_order()) {
+            let list = merged(&fan_out(Items::Images, order, 0, 0), &[images(&items)]);
+            for pair in list["r"].as_array().unwrap().windows(2) {
+                let (a, b) = (&pair[0], &pair[1]);
+                let holds = match order {
+                    Sort::UpdateTime => a["t"].as_str() >= b["t"].as_str(),
+                    Sort::Downloads => a["d"].as_i64() >= b["d"].as_i64(),
+                    Sort::AlphabeticDsc => a["n"].as_str().map(split) > b["n"].as_str().map(split),
+                    _ => a["n"].as_str().map(split) < b["n"].as_str().map(split),
+                };
+                prop_assert!(holds, "{:?}: {} {}", order, a, b);
+            }
+        }
+    }
+
+    fn split(name: &str) -> (&str, &str) {
+        name.split_once(':').unwrap()
+    }
+}

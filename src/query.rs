@@ -1,0 +1,471 @@
+//! From a GraphQL document to steps: which node answers which root field, and what is sent there. Pure.
+
+use crate::document::{Field, Operation, Unplannable, hidden};
+use crate::fleet::Fleet;
+use crate::page::ListPage;
+use crate::plan::To;
+use crate::rules::{self, Items, Names, Query, QueryClass, Sort};
+use serde_json::{Map, Value};
+use std::fmt;
+
+/// Keys that onezot adds to what nodes are asked begin so; no document of a client may use it.
+pub const RESERVED: &str = "_oz_";
+/// zot's bound on the length of a search, in bytes (zot `pkg/extensions/search/resolver.go`, `querySizeLimit`).
+const SEARCH_BYTES: usize = 256;
+
+/// A GraphQL request, decoded.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Request {
+    /// The document.
+    pub text: String,
+    /// The operation that is meant.
+    pub operation: Option<String>,
+    /// The variables.
+    pub variables: Map<String, Value>,
+    /// Whether the client sent a hash in the place of the document.
+    pub is_by_hash: bool,
+}
+
+/// What is done with a document.
+#[derive(Debug)]
+pub enum DocumentPlan {
+    /// It goes as it came to one node, whose answer is the client's.
+    Whole {
+        /// The node.
+        to: To,
+        /// If the node's answer can only be an error: why onezot thinks so. Data would be one node's part.
+        must_fail: Option<String>,
+    },
+    /// Its root fields are answered one by one, and the answers put together.
+    Fields(Vec<Planned>),
+    /// It is out of bounds, and no node is asked.
+    Refuse(String),
+}
+
+/// A root field and what is done for it.
+#[derive(Debug)]
+pub struct Planned {
+    /// The field, as the client wrote it.
+    pub field: Field,
+    /// The row of the table; `None` for introspection.
+    pub row: Option<&'static Query>,
+    /// What is done.
+    pub step: Step,
+}
+
+/// What is done for a root field.
+#[derive(Debug)]
+pub enum Step {
+    /// A node is asked for it.
+    Ask {
+        /// The node.
+        to: To,
+        /// The document. Fields with the same node share it.
+        upstream: Upstream,
+    },
+    /// Every node is asked, and the lists are merged.
+    FanOut(Box<FanOut>),
+}
+
+/// A document for a node.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Upstream {
+    /// The text.
+    pub text: String,
+    /// The variables that it uses.
+    pub variables: Map<String, Value>,
+}
+
+/// A field that every node is asked for without paging.
+#[derive(Debug)]
+pub struct FanOut {
+    /// What each is asked.
+    pub upstream: Upstream,
+    /// The members of the result, in the client's order.
+    pub parts: Vec<Part>,
+    /// The key of the list with the hidden fields.
+    pub list: String,
+    /// What it holds.
+    pub items: Items,
+    /// The page of the client.
+    pub page: ListPage,
+}
+
+/// A member of a merged result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// The key.
+    pub key: String,
+    /// What it is.
+    pub kind: PartKind,
+}
+
+/// What a member of a merged result is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PartKind {
+    /// The merged list. Under several aliases it is one list, in one order.
+    List,
+    /// The counts: keys, and which of them each is (`TotalCount`, `ItemCount`, `__typename`).
+    Page(Vec<(String, String)>),
+    /// The same from every node: the first one's is taken.
+    Alike,
+}
+
+/// The form of a search (zot `pkg/extensions/search/resolver.go`, `getSearchTarget`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Form {
+    /// Repositories by a part of their name.
+    Repositories,
+    /// Images of one repository.
+    Image(String),
+    /// Images by tag or digest.
+    Images,
+    /// None of these.
+    Invalid,
+}
+
+/// Plans a document. `shared_metadata`: stars and bookmarks are the same on every node.
+pub fn plan(fleet: &Fleet, request: &Request, shared_metadata: bool) -> DocumentPlan {
+    match plan_fields(fleet, request, shared_metadata) {
+        Ok(fields) => whole_if_one(fields),
+        Err(problem) if problem.is_for_a_node() => {
+            DocumentPlan::Whole { to: To::Any, must_fail: Some(problem.to_string()) }
+        }
+        Err(problem) => DocumentPlan::Refuse(problem.to_string()),
+    }
+}
+
+fn plan_fields(
+    fleet: &Fleet,
+    request: &Request,
+    shared_metadata: bool,
+) -> Result<Result<Vec<Planned>, String>, Unplannable> {
+    if request.text.contains(RESERVED) {
+        return Err(Unplannable::Reserved);
+    }
+    let operation = Operation::parse(&request.text, request.operation.as_deref(), request.variables.clone())?;
+    let mut planned = Vec::with_capacity(operation.fields.len());
+    for field in &operation.fields {
+        let row = rules::query(&field.name);
+        if row.is_none() && !field.name.starts_with("__") {
+            return Ok(Err(format!("the query {:?} is none that this gateway knows how to merge", field.name)));
+        }
+        let step = match row {
+            None => ask(&operation, field, To::Any),
+            Some(row) => match step(fleet, &operation, field, row, shared_metadata)? {
+                Some(step) => step,
+                // The node's refusal is the answer to the whole document, as one failing field makes all of it null.
+                None => return Ok(Err(format!("the arguments of {:?} are none that a zot accepts", field.name))),
+            },
+        };
+        planned.push(Planned { field: field.clone(), row, step });
+    }
+    Ok(Ok(planned))
+}
+
+/// A document whose fields all have one node goes there as the client's own bytes.
+fn whole_if_one(fields: Result<Vec<Planned>, String>) -> DocumentPlan {
+    let fields = match fields {
+        Ok(fields) => fields,
+        Err(must_fail) => return DocumentPlan::Whole { to: To::Any, must_fail: Some(must_fail) },
+    };
+    let mut node = None;
+    for Planned { step, .. } in &fields {
+        match step {
+            Step::FanOut(_) => return DocumentPlan::Fields(fields),
+            Step::Ask { to: To::Any, .. } => {}
+            Step::Ask { to, .. } => match &node {
+                Some(known) if !same_node(known, to) => return DocumentPlan::Fields(fields),
+                _ => node = Some(to.clone()),
+            },
+        }
+    }
+    DocumentPlan::Whole { to: node.unwrap_or(To::Any), must_fail: None }
+}
+
+/// Whether two requests go to the same node.
+pub fn same_node(a: &To, b: &To) -> bool {
+    match (a, b) {
+        (To::Owner { owner: a, .. }, To::Owner { owner: b, .. }) => a.node == b.node,
+        (a, b) => a == b,
+    }
+}
+
+fn ask(operation: &Operation, field: &Field, to: To) -> Step {
+    let (text, variables) = operation.print(std::slice::from_ref(field));
+    Step::Ask { to, upstream: Upstream { text, variables } }
+}
+
+/// The step for a field; `None` if a zot refuses its arguments, so that a node should say so.
+fn step(
+    fleet: &Fleet,
+    operation: &Operation,
+    field: &Field,
+    row: &'static Query,
+    shared_metadata: bool,
+) -> Result<Option<Step>, Unplannable> {
+    let owner = |repository: &str| To::Owner { repository: repository.to_owned(), owner: fleet.owner(repository) };
+    let text = |name: &str| operation.argument(field, name).as_ref().and_then(text_of);
+    let single = match row.names {
+        Names::Nothing => None,
+        Names::Repository(name) => match text(name) {
+            Some(repository) if repository.is_empty() && row.merged.is_some() => None,
+            Some(repository) => Some(owner(&repository)),
+            None => return Ok(None),
+        },
+        Names::Image(name) => match text(name) {
+            Some(image) => Some(owner(repository_of(&image))),
+            None => return Ok(None),
+        },
+        Names::ImageInput(name) => match operation.argument(field, name) {
+            Some(Value::Object(image)) => match image.get("Repo").and_then(text_of) {
+                Some(repository) => Some(owner(&repository)),
+                None => return Ok(None),
+            },
+            _ => return Ok(None),
+        },
+        Names::Search(name) => match text(name).map(|query| form_of(&query)) {
+            Some(Form::Image(repository)) => Some(owner(&repository)),
+            Some(Form::Repositories | Form::Images) => None,
+            Some(Form::Invalid) | None => return Ok(None),
+        },
+    };
+    if let Some(to) = single {
+        return Ok(Some(ask(operation, field, to)));
+    }
+    if row.class == QueryClass::MetaDependent && shared_metadata {
+        return Ok(Some(ask(operation, field, To::Any)));
+    }
+    let Some(merged) = row.merged else { return Ok(Some(ask(operation, field, To::Any))) };
+    let (list, items) = match row.names {
+        Names::Search(name) => match text(name).map(|query| form_of(&query)) {
+            Some(Form::Repositories) => merged.lists[0],
+            _ => merged.lists[1],
+        },
+        _ => merged.lists[0],
+    };
+    if !filter_is_short(operation.argument(field, "filter").as_ref()) {
+        return Ok(None);
+    }
+    let argument = operation.argument(field, "requestedPage");
+    let Ok(page) = ListPage::from_argument(argument.as_ref(), merged.order) else { return Ok(None) };
+    fan_out(operation, field, list, items, page).map(|fan_out| Some(Step::FanOut(Box::new(fan_out))))
+}
+
+/// What every node is asked: the field without its page, with the hidden fields first in its list.
+fn fan_out(
+    operation: &Operation,
+    field: &Field,
+    list: &str,
+    items: Items,
+    page: ListPage,
+) -> Result<FanOut, Unplannable> {
+    let members = operation.fields_of(field)?;
+    let mut parts = Vec::with_capacity(members.len());
+    let mut upstream = Vec::with_capacity(members.len() + 1);
+    let mut first_list = None;
+    for mut member in members {
+        let kind = match member.name.as_str() {
+            name if name == list => {
+                if first_list.is_none() {
+                    first_list = Some(member.key.clone());
+                    member.selections.splice(0..0, hidden_fields(items, page.order, operation, &member));
+                }
+                PartKind::List
+            }
+            "Page" => {
+                let counts = operation.fields_of(&member)?;
+                PartKind::Page(counts.into_iter().map(|count| (count.key, count.name)).collect())
+            }
+            _ => PartKind::Alike,
+        };
+        parts.push(Part { key: member.key.clone(), kind });
+        upstream.push(member);
+    }
+    let list = first_list.unwrap_or_else(|| {
+        // Nothing but counts: the items are counted all the same, each once.
+        let key = format!("{RESERVED}list");
+        let selections = hidden_fields(items, page.order, operation, field);
+        let (name, location) = (list.to_owned(), None);
+        upstream.push(Field { key: key.clone(), name, arguments: Vec::new(), selections, location });
+        key
+    });
+    let mut asked = field.clone();
+    asked.arguments.retain(|(name, _)| name != "requestedPage");
+    let (text, variables) = operation.print_with(&asked, &upstream);
+    Ok(FanOut { upstream: Upstream { text, variables }, parts, list, items, page })
+}
+
+/// The fields by which items are told apart, sorted, and found in the text of errors.
+fn hidden_fields(
+    items: Items,
+    order: Sort,
+    operation: &Operation,
+    list: &Field,
+) -> Vec<graphql_parser::query::Selection<'static, String>> {
+    let mut names: Vec<&[&str]> = match items {
+        Items::Images => vec![&["RepoName"], &["Tag"]],
+        Items::Repositories => vec![&["Name"]],
+    };
+    match (order, items) {
+        (Sort::UpdateTime, _) => names.push(&["LastUpdated"]),
+        (Sort::Downloads, _) => names.push(&["DownloadCount"]),
+        (Sort::Relevance, Items::Repositories) => names.push(&["Rank"]),
+        _ => {}
+    }
+    // Errors beside data speak of scans, and of manifests by their digest.
+    if items == Items::Images && operation.mentions(list, "Vulnerabilities") {
+        names.push(&["Manifests", "Digest"]);
+    }
+    names.into_iter().map(|path| hidden(&format!("{RESERVED}{}", path[0]), path)).collect()
+}
+
+/// A string argument as zot's server coerces it: numbers and booleans are taken as they are written.
+fn text_of(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(value) => Some(value.to_string()),
+        _ => None,
+    }
+}
+
+/// The repository of `repo:tag`, `repo@digest`, or `repo`.
+fn repository_of(image: &str) -> &str {
+    image.split(['@', ':']).next().unwrap_or_default()
+}
+
+/// The form of a search, cleaned as zot cleans it: blanks and slashes off its ends, in lower case.
+fn form_of(query: &str) -> Form {
+    if query.len() > SEARCH_BYTES {
+        return Form::Invalid;
+    }
+    let cleaned = query.trim().trim_matches('/').to_lowercase();
+    if !cleaned.contains([':', '@']) {
+        return Form::Repositories;
+    }
+    if cleaned.starts_with("sha256:") {
+        return Form::Images;
+    }
+    match cleaned.split_once(':') {
+        Some(("", "")) | None => Form::Invalid,
+        Some(("", _)) => Form::Images,
+        Some((repository, _)) => Form::Image(repository.to_owned()),
+    }
+}
+
+fn filter_is_short(filter: Option<&Value>) -> bool {
+    let lists = ["Os", "Arch"].map(|name| filter.and_then(|filter| filter.get(name)));
+    lists.into_iter().flatten().all(|list| match list {
+        // A null in a list makes a zot panic.
+        Value::Array(items) => items.iter().all(|item| item.as_str().is_some_and(|text| text.len() <= SEARCH_BYTES)),
+        Value::String(text) => text.len() <= SEARCH_BYTES,
+        Value::Null => true,
+        _ => false,
+    })
+}
+
+/// A plan with all that its text needs.
+pub struct Explained<'a> {
+    /// The plan.
+    pub plan: &'a DocumentPlan,
+    /// The fleet that it was made for.
+    pub fleet: &'a Fleet,
+}
+
+impl Explained<'_> {
+    fn node(&self, to: &To) -> String {
+        let names: Vec<&str> = self.fleet.nodes().iter().map(|node| node.name.as_str()).collect();
+        match to {
+            To::Owner { repository, owner } => {
+                let name = names.get(owner.node).copied().unwrap_or_default();
+                format!("{name}, owner of {repository:?}")
+            }
+            To::Any => format!("any, the first that can be reached of {}", names.join(", ")),
+            To::First => names.first().copied().unwrap_or_default().to_owned(),
+        }
+    }
+
+    fn upstream(f: &mut fmt::Formatter<'_>, upstream: &Upstream) -> fmt::Result {
+        writeln!(f, "  sends: {}", upstream.text)?;
+        if !upstream.variables.is_empty() {
+            writeln!(f, "  with:  {}", Value::Object(upstream.variables.clone()))?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Explained<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.plan {
+            DocumentPlan::Whole { to, must_fail } => {
+                writeln!(f, "whole: {}", self.node(to))?;
+                writeln!(f, "  sends: the client's own bytes")?;
+                if let Some(why) = must_fail {
+                    writeln!(f, "  only an error is passed on: {why}")?;
+                }
+                Ok(())
+            }
+            DocumentPlan::Refuse(why) => writeln!(f, "refused: {why}"),
+            DocumentPlan::Fields(fields) => {
+                writeln!(f, "valid: any node is asked whether the document is, and executes nothing")?;
+                for Planned { field, row, step } in fields {
+                    let class = row.map_or("introspection".to_owned(), |row| row.class.to_string());
+                    let alias = if field.key == field.name { String::new() } else { format!(" as {}", field.key) };
+                    match step {
+                        Step::Ask { to, upstream } => {
+                            writeln!(f, "field: {}{alias}: {class}, asks {}", field.name, self.node(to))?;
+                            Self::upstream(f, upstream)?;
+                            if row.is_some_and(|row| row.class == QueryClass::Composed) {
+                                writeln!(f, "  note:  not composed over nodes yet: what is on other nodes is missing")?;
+                            }
+                        }
+                        Step::FanOut(fan_out) => {
+                            let names: Vec<&str> = self.fleet.nodes().iter().map(|node| node.name.as_str()).collect();
+                            writeln!(f, "field: {}{alias}: {class}, asks {}", field.name, names.join(", "))?;
+                            Self::upstream(f, &fan_out.upstream)?;
+                            writeln!(f, "  page:  {}, cut here", fan_out.page)?;
+                        }
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn searches_have_forms() {
+        let image = |name: &str| Form::Image(name.to_owned());
+        for (query, form) in [
+            ("", Form::Repositories),
+            ("lib", Form::Repositories),
+            (" /Lib/ ", Form::Repositories),
+            ("lib:1", image("lib")),
+            (" Team-A/App:LATEST", image("team-a/app")),
+            ("/lib:", image("lib")),
+            ("a:b:c", image("a")),
+            ("lib@sha256:ab", image("lib@sha256")),
+            (":latest", Form::Images),
+            ("sha256:ab", Form::Images),
+            ("SHA256:", Form::Images),
+            ("@x", Form::Invalid),
+            (":", Form::Invalid),
+            ("lib@x", Form::Invalid),
+        ] {
+            assert_eq!(form_of(query), form, "{query:?}");
+        }
+        assert_eq!(form_of(&"x".repeat(257)), Form::Invalid);
+    }
+
+    #[test]
+    fn images_name_their_repository() {
+        for image in ["team/app:1", "team/app@sha256:ab", "team/app:1@sha256:ab", "team/app"] {
+            assert_eq!(repository_of(image), "team/app", "{image}");
+        }
+    }
+}
