@@ -18,6 +18,8 @@
 pub mod answer;
 pub mod config;
 pub mod document;
+#[cfg(feature = "demo")]
+pub mod demo;
 pub mod door;
 pub mod fleet;
 pub mod graphql;

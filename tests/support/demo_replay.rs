@@ -1,0 +1,313 @@
+//! Replays recorded requests against embedded nodes.
+
+use super::demo_compare::{Answer, Content as Body, Request, differences};
+use base64::Engine;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use onezot::demo::{Content, Node, Reports, Settings, Setup};
+use serde::Deserialize;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+pub fn golden(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(file)
+}
+
+pub fn read(file: &str) -> Vec<u8> {
+    std::fs::read(golden(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+pub fn lines<T: for<'de> Deserialize<'de>>(file: &str) -> Vec<T> {
+    let text = String::from_utf8(read(file)).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// A recorded set: a directory of `tests/golden`.
+#[derive(Debug)]
+pub struct Set {
+    prefix: &'static str,
+    pub requests: Vec<Request>,
+    headers: Vec<BTreeMap<String, Values>>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+enum Values {
+    One(String),
+    Many(Vec<String>),
+}
+
+#[derive(Deserialize)]
+struct Recorded {
+    n: usize,
+    status: u16,
+    headers: usize,
+    body: Option<Body>,
+    same_body_as: Option<usize>,
+}
+
+impl Set {
+    pub fn read(prefix: &'static str) -> Self {
+        let headers = serde_json::from_slice(&read(&format!("{prefix}headers.json"))).unwrap();
+        Self { prefix, requests: lines(&format!("{prefix}requests.jsonl")), headers }
+    }
+
+    /// The answers of a server.
+    pub fn answers(&self, server: &str) -> BTreeMap<usize, Answer> {
+        let mut answers: BTreeMap<usize, Answer> = BTreeMap::new();
+        for recorded in lines::<Recorded>(&format!("{}{server}.jsonl", self.prefix)) {
+            let body = match recorded.same_body_as {
+                Some(other) => answers[&other].body.clone(),
+                None => recorded.body.unwrap_or_default().bytes(),
+            };
+            let headers = flat(&self.headers[recorded.headers]);
+            answers.insert(recorded.n, Answer { status: recorded.status, headers, body });
+        }
+        answers
+    }
+
+    /// A node set up as the recorded ones were; `index` is its place in the fleet, if it is in one.
+    pub async fn node(&self, index: Option<usize>, seed: u64) -> Node {
+        let settings: Settings =
+            serde_json::from_slice(&read(&format!("{}http-config.json", self.prefix))).unwrap();
+        let reports = settings.extensions.search.cve.is_some().then(|| {
+            Reports::read(&read(&format!("{}reports.json", self.prefix))).unwrap()
+        });
+        let users = [("alice", "alice-pw"), ("bob", "bob-pw")];
+        let users = users.map(|(name, password)| (name.to_owned(), password.to_owned())).into();
+        let node = Node::start(Setup { settings, users, cve: reports, seed, listen: None }).await.unwrap();
+        let content = Content::read(
+            &read(&format!("{}content/content.json", self.prefix)),
+            &read(&format!("{}content/bytes.json", self.prefix)),
+        )
+        .unwrap();
+        let placement: Value = serde_json::from_slice(&read(&format!("{}placement.json", self.prefix))).unwrap();
+        let holds = |name: &str| match index {
+            None => true,
+            Some(index) => {
+                placement["repositories"][name].as_array().unwrap().iter().any(|node| *node == index as u64)
+            }
+        };
+        node.load(&content, holds).unwrap();
+        node
+    }
+}
+
+fn flat(headers: &BTreeMap<String, Values>) -> BTreeMap<String, Vec<String>> {
+    let values = |values: &Values| match values {
+        Values::One(value) => vec![value.clone()],
+        Values::Many(values) => values.clone(),
+    };
+    headers.iter().map(|(name, value)| (name.clone(), values(value))).collect()
+}
+
+/// Sends requests as recorded clients did.
+pub struct Sender {
+    client: Client<HttpConnector, Full<Bytes>>,
+    url: String,
+}
+
+impl Sender {
+    pub fn to(node: &Node) -> Self {
+        Self { client: Client::builder(TokioExecutor::new()).build_http(), url: node.url() }
+    }
+
+    pub async fn send(&self, request: &Request) -> Answer {
+        let mut builder = http::Request::builder()
+            .method(request.method.as_str())
+            .uri(format!("{}{}", self.url, request.path));
+        let credentials = match request.user.as_deref() {
+            Some("alice") => Some("alice:alice-pw"),
+            Some("bob") => Some("bob:bob-pw"),
+            Some("baduser") => Some("mallory:x"),
+            Some("badpass") => Some("alice:wrong"),
+            Some(other) => panic!("no user {other}"),
+            None => None,
+        };
+        if let Some(credentials) = credentials {
+            let encoded = base64::engine::general_purpose::STANDARD.encode(credentials);
+            builder = builder.header("authorization", format!("Basic {encoded}"));
+        }
+        for (name, value) in &request.headers {
+            builder = builder.header(name, value);
+        }
+        let body = Full::new(Bytes::from(request.body.bytes()));
+        let response = self.client.request(builder.body(body).unwrap()).await.unwrap();
+        let (head, body) = response.into_parts();
+        let mut headers: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (name, value) in &head.headers {
+            headers.entry(name.to_string()).or_default().push(value.to_str().unwrap().to_owned());
+        }
+        let body = body.collect().await.unwrap().to_bytes().to_vec();
+        Answer { status: head.status.as_u16(), headers, body }
+    }
+}
+
+/// How many cases passed, by what they ask for.
+#[derive(Debug, Default)]
+pub struct Tally {
+    counts: BTreeMap<String, (usize, usize)>,
+    failures: Vec<(usize, String)>,
+}
+
+impl Tally {
+    pub fn note(&mut self, request: &Request, expected: &Answer, actual: &Answer) {
+        let found = differences(request, expected, actual);
+        for topic in topics(request) {
+            let (passed, recorded) = self.counts.entry(topic).or_default();
+            *recorded += 1;
+            *passed += usize::from(found.is_empty());
+        }
+        if !found.is_empty() {
+            self.failures.push((request.n, found.join("; ")));
+        }
+    }
+
+    /// Prints the counts, and fails unless the failures are exactly those that are expected.
+    pub fn settle(&self, title: &str, exceptions: &[(usize, &str)]) {
+        println!("{title}");
+        for (topic, (passed, recorded)) in &self.counts {
+            println!("  {topic:<32} {passed:>5} / {recorded}");
+        }
+        let expected: BTreeSet<usize> = exceptions.iter().map(|(n, _)| *n).collect();
+        let failed: BTreeSet<usize> = self.failures.iter().map(|(n, _)| *n).collect();
+        for (n, found) in self.failures.iter().filter(|(n, _)| !expected.contains(n)) {
+            let mut shown: String = found.chars().take(1500).collect();
+            if shown.len() < found.len() {
+                shown.push('…');
+            }
+            println!("{title}: request {n}: {shown}");
+        }
+        for (n, reason) in exceptions {
+            println!("{title}: exception {n}: {reason}");
+        }
+        let unexpected: Vec<_> = failed.difference(&expected).collect();
+        let mended: Vec<_> = expected.difference(&failed).collect();
+        assert!(unexpected.is_empty(), "{title}: {} differ: {unexpected:?}", unexpected.len());
+        assert!(mended.is_empty(), "{title}: no exceptions any more: {mended:?}");
+    }
+}
+
+/// What a request asks for: its root fields, or its route.
+fn topics(request: &Request) -> BTreeSet<String> {
+    let path = request.path.split('?').next().unwrap_or_default();
+    if !path.starts_with("/v2/_zot/ext/search") {
+        let route = ["tags", "manifests", "blobs", "referrers"]
+            .iter()
+            .find(|route| path.contains(&format!("/{route}/")))
+            .map_or(path, |route| *route);
+        return [format!("REST {}", if route.len() > 26 { "other" } else { route })].into();
+    }
+    if request.kind == "apq" {
+        return ["persisted queries".to_owned()].into();
+    }
+    let text = match request.method.as_str() {
+        "POST" => String::from_utf8_lossy(&request.body.bytes()).into_owned(),
+        _ => form_urlencoded::parse(request.path.split_once('?').map_or("", |(_, query)| query).as_bytes())
+            .filter(|(name, _)| name == "query")
+            .map(|(_, value)| value.into_owned())
+            .collect(),
+    };
+    let named: BTreeSet<String> = QUERIES
+        .iter()
+        .filter(|query| text.contains(&format!("{query}(")) || text.contains(&format!("{query}{{")))
+        .map(|query| (*query).to_owned())
+        .collect();
+    if named.is_empty() { ["other documents".to_owned()].into() } else { named }
+}
+
+const QUERIES: [&str; 15] = [
+    "CVEListForImage",
+    "CVEDiffListForImages",
+    "ImageListForCVE",
+    "ImageListWithCVEFixed",
+    "ImageListForDigest",
+    "RepoListWithNewestImage",
+    "ImageList",
+    "ExpandedRepoInfo",
+    "GlobalSearch",
+    "DerivedImageList",
+    "BaseImageList",
+    "Image",
+    "Referrers",
+    "StarredRepos",
+    "BookmarkedRepos",
+];
+
+/// A sequence of requests.
+#[derive(Deserialize)]
+pub struct Flow {
+    pub id: String,
+    pub steps: Vec<Step>,
+}
+
+#[derive(Deserialize)]
+pub struct Step {
+    pub user: Option<String>,
+    pub request: StepRequest,
+    pub response: StepAnswer,
+}
+
+#[derive(Deserialize)]
+pub struct StepRequest {
+    pub method: String,
+    pub path: String,
+    /// Whether the path was the one that the last answer named.
+    pub follows_location: bool,
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    #[serde(default)]
+    pub body: Body,
+}
+
+#[derive(Deserialize)]
+pub struct StepAnswer {
+    pub status: u16,
+    headers: BTreeMap<String, Values>,
+    #[serde(default)]
+    pub body: Body,
+}
+
+impl StepAnswer {
+    pub fn answer(&self) -> Answer {
+        Answer { status: self.status, headers: flat(&self.headers), body: self.body.bytes() }
+    }
+}
+
+/// Runs a flow; tells the steps that went otherwise than recorded.
+pub async fn run_flow(sender: &Sender, flow: &Flow) -> Vec<String> {
+    let mut found = Vec::new();
+    // Where an upload goes on: the recorded place and the one of this run.
+    let mut places: BTreeMap<String, String> = BTreeMap::new();
+    for (index, step) in flow.steps.iter().enumerate() {
+        let mut path = step.request.path.clone();
+        if step.request.follows_location {
+            for (recorded, actual) in &places {
+                path = path.replace(recorded, actual);
+            }
+        }
+        let request = Request {
+            n: index,
+            kind: "flow".to_owned(),
+            user: step.user.clone(),
+            method: step.request.method.clone(),
+            path,
+            headers: step.request.headers.clone(),
+            body: step.request.body.clone(),
+        };
+        let expected = step.response.answer();
+        let actual = sender.send(&request).await;
+        if let (Some(recorded), Some(here)) = (expected.headers.get("location"), actual.headers.get("location")) {
+            places.insert(recorded[0].clone(), here[0].clone());
+        }
+        let differing = differences(&request, &expected, &actual);
+        if !differing.is_empty() {
+            found.push(format!("{} step {index} {} {}: {}", flow.id, request.method, request.path, differing.join("; ")));
+        }
+    }
+    found
+}
