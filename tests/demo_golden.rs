@@ -17,6 +17,7 @@ fn rest_only() -> bool {
 }
 
 async fn replay(set: &Set, server: &str, index: Option<usize>) {
+    set.teach();
     let answers = set.answers(server);
     let node = set.node(index, 42).await;
     let sender = Sender::to(&node);

@@ -31,6 +31,7 @@ mod oci;
 mod refusal;
 mod registry;
 mod router;
+mod search;
 mod signin;
 mod store;
 mod ties;

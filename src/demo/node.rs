@@ -56,7 +56,7 @@ pub struct Seen {
 
 #[derive(Debug)]
 struct Shared {
-    registry: Registry,
+    registry: Arc<Registry>,
     faults: Faults,
     seen: Mutex<Vec<Seen>>,
 }
@@ -77,7 +77,7 @@ impl Node {
         let listener = TcpListener::bind(listen).await?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
-            registry: Registry::new(&setup.settings, setup.users, setup.cve, setup.seed),
+            registry: Arc::new(Registry::new(&setup.settings, setup.users, setup.cve, setup.seed)),
             faults: Faults::default(),
             seen: Mutex::default(),
         });

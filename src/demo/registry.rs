@@ -16,6 +16,7 @@ use http::header::LOCATION;
 use http::{Method, StatusCode};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What changes while a node runs.
 #[derive(Debug)]
@@ -86,7 +87,7 @@ impl Registry {
     }
 
     /// Answers a request.
-    pub async fn answer(&self, asked: &Asked) -> Reply {
+    pub async fn answer(self: &Arc<Self>, asked: &Asked) -> Reply {
         let mut reply = match router::route(&asked.method, &asked.path) {
             Routed::To(route) => self.on_route(&route, asked).await,
             Routed::Moved(path) => {
@@ -102,7 +103,7 @@ impl Registry {
         reply
     }
 
-    async fn on_route(&self, route: &Route, asked: &Asked) -> Reply {
+    async fn on_route(self: &Arc<Self>, route: &Route, asked: &Asked) -> Reply {
         match route {
             Route::Health => return Reply::data(StatusCode::OK, "text/plain; charset=utf-8", "ok"),
             Route::Logout => return api::extensions::logout(asked),

@@ -70,6 +70,23 @@ impl Set {
         answers
     }
 
+    /// Teaches the comparer the keys by which zot sorts, from lists of everything.
+    pub fn teach(&self) {
+        let lists: BTreeSet<usize> = self
+            .requests
+            .iter()
+            .filter(|request| request.kind == "unpaged")
+            .filter(|request| {
+                let topics = topics(request);
+                topics.contains("ImageList") || topics.contains("RepoListWithNewestImage")
+            })
+            .map(|request| request.n)
+            .collect();
+        let answers = ["node-0", "node-1", "node-2"].map(|server| self.answers(server));
+        let bodies = answers.iter().flatten().filter(|(n, _)| lists.contains(n));
+        super::oracle::learn(bodies.filter_map(|(_, answer)| serde_json::from_slice(&answer.body).ok()));
+    }
+
     /// A node set up as the recorded ones were; `index` is its place in the fleet, if it is in one.
     pub async fn node(&self, index: Option<usize>, seed: u64) -> Node {
         let settings: Settings =
