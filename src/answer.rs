@@ -132,7 +132,13 @@ pub fn document_failed(failures: &[Failure]) -> Answer {
 
 /// 200 with errors (JSON each, already escaped) before data, with the header of a node's own answer, and what is
 /// missing.
-pub fn document(mut like: HeaderMap, errors: &[String], data: Option<&str>, nodes: usize, failures: &[Failure]) -> Answer {
+pub fn document(
+    mut like: HeaderMap,
+    errors: &[String],
+    data: Option<&str>,
+    nodes: usize,
+    failures: &[Failure],
+) -> Answer {
     strip_framing(&mut like);
     let mut body = String::from("{");
     if !errors.is_empty() {

@@ -183,12 +183,10 @@ impl GraphQl {
 
     async fn answer_field(&self, scatter: &Scatter, ask: &Ask, planned: &Planned) -> Outcome {
         match &planned.step {
-            Step::Ask { to, upstream: document } => {
-                match scatter.one(to, &upstream(ask, &body_of(document))).await {
-                    Err(failure) => Outcome::failed(vec![failure]),
-                    Ok(answered) => one_field(planned, answered),
-                }
-            }
+            Step::Ask { to, upstream: document } => match scatter.one(to, &upstream(ask, &body_of(document))).await {
+                Err(failure) => Outcome::failed(vec![failure]),
+                Ok(answered) => one_field(planned, answered),
+            },
             Step::FanOut(fan_out) => {
                 let gathered = scatter.documents(&upstream(ask, &body_of(&fan_out.upstream)), data_of).await;
                 match gathered.judge(self.partial) {
@@ -288,10 +286,8 @@ fn merged_field(
             Err(_) => return Outcome::failed(vec![part.unusable("not GraphQL")]),
         }
     }
-    let results: Vec<(usize, &RawValue)> = bodies
-        .iter()
-        .filter_map(|(part, body)| Some((part.node, member(body.data?, &planned.field.key)?)))
-        .collect();
+    let results: Vec<(usize, &RawValue)> =
+        bodies.iter().filter_map(|(part, body)| Some((part.node, member(body.data?, &planned.field.key)?))).collect();
     let owner = |repository: &str| fleet.owner(repository).node;
     let merged = match items::merge(fan_out, owner, &results) {
         Ok(merged) => merged,

@@ -17,9 +17,9 @@
 
 pub mod answer;
 pub mod config;
-pub mod document;
 #[cfg(feature = "demo")]
 pub mod demo;
+pub mod document;
 pub mod door;
 pub mod fleet;
 pub mod graphql;

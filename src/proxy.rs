@@ -4,11 +4,11 @@
 use crate::answer::{self, Answer};
 use crate::config::Config;
 use crate::door;
-use crate::graphql::{GraphQl, Planning};
-use crate::query::DocumentPlan;
 use crate::fleet::{Fleet, Node};
+use crate::graphql::{GraphQl, Planning};
 use crate::onward::{self, Sender};
 use crate::plan::{self, CatalogAsk, Plan, Refusal, To};
+use crate::query::DocumentPlan;
 use crate::rules::NOWHERE;
 use crate::scatter::{Ask, Failure, FailureKind, Scatter, Verdict};
 use async_trait::async_trait;
@@ -90,8 +90,7 @@ impl Gateway {
 
     async fn answer_catalog(&self, ask: CatalogAsk, headers: HeaderMap, sender: Sender) -> Answer {
         let CatalogAsk { upstream, target, page } = ask;
-        let ask =
-            Ask { method: Method::GET, target: upstream, headers, sender, body: Bytes::new(), is_read: true };
+        let ask = Ask { method: Method::GET, target: upstream, headers, sender, body: Bytes::new(), is_read: true };
         match self.scatter.catalogs(&ask).await.judge(self.config.partial) {
             Verdict::Parts { parts, headers, failures } => {
                 let whole = crate::merge::catalogs(parts);

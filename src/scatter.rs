@@ -283,11 +283,7 @@ impl Scatter {
     }
 
     /// Every node's answer to a document; `part` says whether an answer is a part.
-    pub async fn documents(
-        &self,
-        ask: &Ask,
-        part: impl Fn(NodeAnswer) -> Outcome<NodeAnswer>,
-    ) -> Gathered<NodeAnswer> {
+    pub async fn documents(&self, ask: &Ask, part: impl Fn(NodeAnswer) -> Outcome<NodeAnswer>) -> Gathered<NodeAnswer> {
         let part = &part;
         self.gather(ask, true, |node| async move {
             let deadline = Instant::now() + self.total;

@@ -53,7 +53,8 @@ async fn flows_go_as_recorded() {
     let node = set.node(None, 42).await;
     let sender = Sender::to(&node);
     // The recorded requests before the flows left their traces: pulls.
-    for request in set.requests.iter().filter(|request| request.kind == "sent" && request.path.contains("/manifests/")) {
+    for request in set.requests.iter().filter(|request| request.kind == "sent" && request.path.contains("/manifests/"))
+    {
         sender.send(request).await;
     }
     let mut found = Vec::new();

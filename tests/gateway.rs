@@ -154,19 +154,6 @@ async fn odd_paths_never_reach_a_node() {
     running.stop().await;
 }
 
-#[tokio::test]
-async fn graphql_is_refused_rather_than_answered_by_one_node() {
-    let (stubs, addresses) = ok_nodes(2).await;
-    let running = gateway(&addresses, "").await;
-    for target in ["/v2/_zot/ext/search?query={__typename}", "/v2/_zot/ext/searchx"] {
-        let got = get(running.addresses[0], target).await;
-        assert_eq!(got.status, 501, "{target}");
-        assert!(json(&got)["errors"][0]["message"].as_str().unwrap().contains("does not merge GraphQL"));
-    }
-    assert!(stubs.iter().all(|stub| stub.seen().is_empty()));
-    running.stop().await;
-}
-
 /// A node with a catalog that pages by itself, as other registries do.
 async fn catalog_node(names: &'static [&'static str], page: usize) -> Stub {
     Stub::new(move |seen| {

@@ -6,7 +6,7 @@
 mod support;
 
 use http::Method;
-use onezot::plan::{Plan, Refusal, To, plan};
+use onezot::plan::{Plan, To, plan};
 use onezot::rules::{By, Class, ROUTES, Route};
 use support::{gateway, golden, say};
 
@@ -67,8 +67,7 @@ fn planned(plan: &Plan) -> (String, Option<&'static str>) {
         Plan::Broadcast(route) => ("all nodes".to_owned(), Some(route.path)),
         Plan::Probe(route) => ("own".to_owned(), Some(route.path)),
         Plan::Unrouted => ("unrouted".to_owned(), None),
-        // Until the query table is there, documents are refused.
-        Plan::Refuse(Refusal::Documents) => ("query table".to_owned(), None),
+        Plan::Documents(route) => ("query table".to_owned(), Some(route.path)),
         Plan::Refuse(other) => (format!("{other:?}"), None),
     }
 }

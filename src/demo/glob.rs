@@ -22,9 +22,9 @@ fn components(pattern: &[&str], name: &[&str]) -> bool {
     match pattern.split_first() {
         None => name.is_empty(),
         Some((&"**", rest)) => (0..=name.len()).any(|skipped| components(rest, &name[skipped..])),
-        Some((first, rest)) => name.split_first().is_some_and(|(component, left)| {
-            within(first.as_bytes(), component.as_bytes()) && components(rest, left)
-        }),
+        Some((first, rest)) => name
+            .split_first()
+            .is_some_and(|(component, left)| within(first.as_bytes(), component.as_bytes()) && components(rest, left)),
     }
 }
 

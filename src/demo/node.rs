@@ -200,4 +200,3 @@ async fn respond(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Resp
 
 /// Why a body could not be read. Such a connection is closed.
 type BoxedError = Box<dyn std::error::Error + Send + Sync>;
-

@@ -64,12 +64,8 @@ impl Registry {
     /// An empty registry.
     pub fn new(settings: &Settings, users: BTreeMap<String, String>, cve: Option<Reports>, seed: u64) -> Self {
         let docker = settings.http.compat.iter().any(|compat| compat == "docker2s2");
-        let state = State {
-            store: Store::new(docker),
-            meta: Meta::default(),
-            sessions: BTreeMap::new(),
-            last: time::epoch(),
-        };
+        let state =
+            State { store: Store::new(docker), meta: Meta::default(), sessions: BTreeMap::new(), last: time::epoch() };
         Self {
             access: Access { users, rules: settings.http.access_control.clone() },
             realm: settings.http.realm.clone(),
@@ -154,9 +150,8 @@ impl Registry {
     fn has_tag(&self, name: &str, tag: &str) -> bool {
         self.with(|state| {
             let repository = state.store.repository(name);
-            repository.is_some_and(|repository| {
-                repository.entries().iter().any(|entry| entry.tag.as_deref() == Some(tag))
-            })
+            repository
+                .is_some_and(|repository| repository.entries().iter().any(|entry| entry.tag.as_deref() == Some(tag)))
         })
     }
 }

@@ -3,8 +3,8 @@
 use super::access::Access;
 use super::exchange::{Asked, Reply};
 use super::refusal;
-use super::time;
 use super::ties::Ties;
+use super::time;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;

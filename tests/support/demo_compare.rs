@@ -115,8 +115,9 @@ fn cookie_shape(cookie: &str) -> String {
     let mut parts = cookie.split("; ");
     let pair = parts.next().unwrap_or_default();
     let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-    let rest: Vec<&str> =
-        parts.map(|part| if part.starts_with("Expires=") && !part.contains("1970") { "Expires" } else { part }).collect();
+    let rest: Vec<&str> = parts
+        .map(|part| if part.starts_with("Expires=") && !part.contains("1970") { "Expires" } else { part })
+        .collect();
     format!("{name}={}; {}", if value.is_empty() { "" } else { "…" }, rest.join("; "))
 }
 
@@ -274,7 +275,8 @@ impl Asked {
         if let Some(given) = given {
             return Value::from_json(given).map_err(drop);
         }
-        let definitions = self.operation().map(|operation| operation.variable_definitions.as_slice()).unwrap_or_default();
+        let definitions =
+            self.operation().map(|operation| operation.variable_definitions.as_slice()).unwrap_or_default();
         let definition = definitions.iter().find(|definition| definition.node.name.node == name);
         Ok(definition.and_then(|definition| definition.node.default_value()).cloned().unwrap_or_default())
     }
@@ -339,14 +341,23 @@ fn is_time_of_the_run(path: &[String]) -> bool {
 fn is_time(value: &Value) -> bool {
     match value {
         Value::String(text) => {
-            chrono::DateTime::parse_from_rfc3339(text).is_ok() && !text.starts_with("1970-") && !text.starts_with("20990")
+            chrono::DateTime::parse_from_rfc3339(text).is_ok()
+                && !text.starts_with("1970-")
+                && !text.starts_with("20990")
         }
         _ => false,
     }
 }
 
 /// Lists without an order are compared as such; in sorted lists, items with equal keys may change places.
-fn lists(asked: &Asked, shape: &Shape, one: &[Value], other: &[Value], path: &mut Vec<String>, found: &mut Vec<String>) {
+fn lists(
+    asked: &Asked,
+    shape: &Shape,
+    one: &[Value],
+    other: &[Value],
+    path: &mut Vec<String>,
+    found: &mut Vec<String>,
+) {
     let at = path.join(".");
     if one.len() != other.len() {
         found.push(format!("{at}: {} items instead of {}", other.len(), one.len()));
@@ -391,7 +402,14 @@ fn lists(asked: &Asked, shape: &Shape, one: &[Value], other: &[Value], path: &mu
     }
 }
 
-fn in_order(asked: &Asked, shape: &Shape, one: &[Value], other: &[Value], path: &mut Vec<String>, found: &mut Vec<String>) {
+fn in_order(
+    asked: &Asked,
+    shape: &Shape,
+    one: &[Value],
+    other: &[Value],
+    path: &mut Vec<String>,
+    found: &mut Vec<String>,
+) {
     for (one, other) in one.iter().zip(other) {
         asked.compare(shape, one, other, path, found);
     }

@@ -89,11 +89,13 @@ impl Set {
 
     /// A node set up as the recorded ones were; `index` is its place in the fleet, if it is in one.
     pub async fn node(&self, index: Option<usize>, seed: u64) -> Node {
-        let settings: Settings =
-            serde_json::from_slice(&read(&format!("{}http-config.json", self.prefix))).unwrap();
-        let reports = settings.extensions.search.cve.is_some().then(|| {
-            Reports::read(&read(&format!("{}reports.json", self.prefix))).unwrap()
-        });
+        let settings: Settings = serde_json::from_slice(&read(&format!("{}http-config.json", self.prefix))).unwrap();
+        let reports = settings
+            .extensions
+            .search
+            .cve
+            .is_some()
+            .then(|| Reports::read(&read(&format!("{}reports.json", self.prefix))).unwrap());
         let users = [("alice", "alice-pw"), ("bob", "bob-pw")];
         let users = users.map(|(name, password)| (name.to_owned(), password.to_owned())).into();
         let node = Node::start(Setup { settings, users, cve: reports, seed, listen: None }).await.unwrap();
@@ -105,9 +107,7 @@ impl Set {
         let placement: Value = serde_json::from_slice(&read(&format!("{}placement.json", self.prefix))).unwrap();
         let holds = |name: &str| match index {
             None => true,
-            Some(index) => {
-                placement["repositories"][name].as_array().unwrap().iter().any(|node| *node == index as u64)
-            }
+            Some(index) => placement["repositories"][name].as_array().unwrap().iter().any(|node| *node == index as u64),
         };
         node.load(&content, holds).unwrap();
         node
@@ -134,9 +134,8 @@ impl Sender {
     }
 
     pub async fn send(&self, request: &Request) -> Answer {
-        let mut builder = http::Request::builder()
-            .method(request.method.as_str())
-            .uri(format!("{}{}", self.url, request.path));
+        let mut builder =
+            http::Request::builder().method(request.method.as_str()).uri(format!("{}{}", self.url, request.path));
         let credentials = match request.user.as_deref() {
             Some("alice") => Some("alice:alice-pw"),
             Some("bob") => Some("bob:bob-pw"),
@@ -323,7 +322,13 @@ pub async fn run_flow(sender: &Sender, flow: &Flow) -> Vec<String> {
         }
         let differing = differences(&request, &expected, &actual);
         if !differing.is_empty() {
-            found.push(format!("{} step {index} {} {}: {}", flow.id, request.method, request.path, differing.join("; ")));
+            found.push(format!(
+                "{} step {index} {} {}: {}",
+                flow.id,
+                request.method,
+                request.path,
+                differing.join("; ")
+            ));
         }
     }
     found

@@ -79,9 +79,7 @@ fn delete(registry: &Registry, name: &str, digest: &str) -> Reply {
     }
     match registry.with(|state| state.store.delete_blob(name, digest)) {
         Ok(()) => Reply::empty(StatusCode::ACCEPTED),
-        Err(Trouble::BlobReferenced) => {
-            refusal(StatusCode::METHOD_NOT_ALLOWED, Code::Denied, &[("digest", digest)])
-        }
+        Err(Trouble::BlobReferenced) => refusal(StatusCode::METHOD_NOT_ALLOWED, Code::Denied, &[("digest", digest)]),
         Err(_) => unknown(digest),
     }
 }

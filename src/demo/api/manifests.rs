@@ -75,8 +75,7 @@ fn put(registry: &Registry, asked: &Asked, user: &str, name: &str, reference: &s
         let references: Vec<&str> =
             if tags.is_empty() { vec![reference] } else { tags.iter().map(String::as_str).collect() };
         for reference in references {
-            let change =
-                Change { repository: name, reference, media_type, digest: &put.digest, body: &asked.body };
+            let change = Change { repository: name, reference, media_type, digest: &put.digest, body: &asked.body };
             if describe(state, change, user).is_err() {
                 let _ = state.store.delete_manifest(name, reference, false);
                 return Reply::empty(StatusCode::INTERNAL_SERVER_ERROR);
@@ -153,7 +152,13 @@ fn delete(registry: &Registry, user: &str, name: &str, reference: &str) -> Reply
         if let Err(trouble) = state.store.delete_manifest(name, reference, one_tag_only) {
             return refused(trouble);
         }
-        state.meta.deleted(Change { repository: name, reference, media_type: &media_type, digest: &digest, body: &body });
+        state.meta.deleted(Change {
+            repository: name,
+            reference,
+            media_type: &media_type,
+            digest: &digest,
+            body: &body,
+        });
         Reply::empty(StatusCode::ACCEPTED)
     })
 }

@@ -64,10 +64,8 @@ pub fn answer(header: &str, blob: &Bytes, media_type: &str, ties: &Ties) -> Repl
     let mut body = Vec::new();
     for range in &ranges {
         let separator = if body.is_empty() { "" } else { "\r\n" };
-        let head = format!(
-            "{separator}--{boundary}\r\nContent-Range: {}\r\nContent-Type: {media_type}\r\n\r\n",
-            place(range)
-        );
+        let head =
+            format!("{separator}--{boundary}\r\nContent-Range: {}\r\nContent-Type: {media_type}\r\n\r\n", place(range));
         body.extend_from_slice(head.as_bytes());
         body.extend_from_slice(&blob[range.clone()]);
     }

@@ -46,9 +46,7 @@ pub fn begin(registry: &Registry, asked: &Asked, user: &str, name: &str) -> Repl
 fn started(registry: &Registry, name: &str) -> Reply {
     let upload = new_name(registry);
     registry.with(|state| state.store.begin_upload(name, upload.clone()));
-    Reply::empty(StatusCode::ACCEPTED)
-        .with(LOCATION, &format!("/v2/{name}/blobs/uploads/{upload}"))
-        .with(RANGE, "0-0")
+    Reply::empty(StatusCode::ACCEPTED).with(LOCATION, &format!("/v2/{name}/blobs/uploads/{upload}")).with(RANGE, "0-0")
 }
 
 /// Mounts from wherever the blob is: where the client says it is, is not looked at.
@@ -76,9 +74,7 @@ fn take(registry: &Registry, asked: &Asked, name: &str, expected: &str) -> Reply
     if registry.with(|state| state.store.put_blob(name, expected, asked.body.clone())).is_err() {
         return wrong();
     }
-    Reply::empty(StatusCode::CREATED)
-        .with(LOCATION, &of_blob(name, expected))
-        .with(UPLOAD, &new_name(registry))
+    Reply::empty(StatusCode::CREATED).with(LOCATION, &of_blob(name, expected)).with(UPLOAD, &new_name(registry))
 }
 
 /// Answers a request about an upload.
@@ -161,9 +157,9 @@ fn put(registry: &Registry, asked: &Asked, name: &str, upload: &str) -> Reply {
         state.store.end_upload(name, upload, expected)
     });
     match ended {
-        Ok(()) => Reply::empty(StatusCode::CREATED)
-            .with(LOCATION, &of_blob(name, expected))
-            .with(CONTENT_DIGEST, expected),
+        Ok(()) => {
+            Reply::empty(StatusCode::CREATED).with(LOCATION, &of_blob(name, expected)).with(CONTENT_DIGEST, expected)
+        }
         Err(trouble) => refused(&trouble, upload, expected),
     }
 }

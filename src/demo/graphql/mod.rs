@@ -107,9 +107,8 @@ impl Search {
             vec![problem(error.to_string(), PARSE_FAILED, place)]
         })?;
         let operation = operation(&document, &parameters.operation);
-        let coerced = operation.map(|operation| {
-            variables::coerce(&operation.variable_definitions, &parameters.variables, inputs)
-        });
+        let coerced = operation
+            .map(|operation| variables::coerce(&operation.variable_definitions, &parameters.variables, inputs));
         let variables = match coerced {
             Some(Ok(variables)) => variables,
             // What is wrong with the document is said before what is wrong with its variables or its name.

@@ -76,7 +76,14 @@ impl Run {
     }
 
     /// Answers one query of the document.
-    pub fn resolve(&self, query: &str, arguments: Arguments, key: &str, place: Pos, wanted: &BTreeSet<String>) -> Value {
+    pub fn resolve(
+        &self,
+        query: &str,
+        arguments: Arguments,
+        key: &str,
+        place: Pos,
+        wanted: &BTreeSet<String>,
+    ) -> Value {
         let mut remarks = Vec::new();
         let answered = self.registry.with(|state| {
             let call = Call {

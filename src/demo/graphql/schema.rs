@@ -128,9 +128,7 @@ fn below<'a>(context: &ResolverContext<'a>, name: &str, required: bool) -> Optio
 fn picked(value: &Value) -> Option<FieldValue<'_>> {
     match value {
         Value::Null => None,
-        Value::List(items) => {
-            Some(FieldValue::list(items.iter().map(|item| picked(item).unwrap_or(FieldValue::NULL))))
-        }
+        Value::List(items) => Some(FieldValue::list(items.iter().map(|item| picked(item).unwrap_or(FieldValue::NULL)))),
         Value::Object(_) => Some(FieldValue::borrowed_any(value)),
         leaf => Some(FieldValue::value(leaf.clone())),
     }

@@ -87,9 +87,7 @@ fn named(value: &serde_json::Value, name: &str, inputs: &Inputs, path: Vec<Strin
         ("Int", serde_json::Value::Number(number)) => number.as_i64().map(Value::from),
         ("Int", serde_json::Value::String(text)) => text.parse::<i64>().ok().map(Value::from),
         ("Float", serde_json::Value::Number(number)) => Some(Value::Number(number.clone())),
-        ("Float", serde_json::Value::String(text)) => {
-            text.parse().ok().and_then(Number::from_f64).map(Value::Number)
-        }
+        ("Float", serde_json::Value::String(text)) => text.parse().ok().and_then(Number::from_f64).map(Value::Number),
         ("Boolean", serde_json::Value::Bool(truth)) => Some(Value::Boolean(*truth)),
         ("String" | "ID" | "Int" | "Float" | "Boolean", _) => None,
         // Of a type that does not exist; validation says so.
@@ -98,12 +96,7 @@ fn named(value: &serde_json::Value, name: &str, inputs: &Inputs, path: Vec<Strin
     coerced.ok_or_else(|| Unfit { message: format!("cannot use {kind} as {name}"), path })
 }
 
-fn object(
-    value: &serde_json::Value,
-    fields: &[(String, Type)],
-    inputs: &Inputs,
-    path: Vec<String>,
-) -> Coerced {
+fn object(value: &serde_json::Value, fields: &[(String, Type)], inputs: &Inputs, path: Vec<String>) -> Coerced {
     let below = |name: &str| {
         let mut path = path.clone();
         path.push(name.to_owned());
@@ -147,13 +140,22 @@ mod tests {
         use serde_json::json;
         assert_eq!(coerced("query($r:String!){a(r:$r)}", json!({"r": 1})).unwrap(), r#"{"r":"1"}"#);
         assert_eq!(coerced("query($r:[String]){a(r:$r)}", json!({"r": "x"})).unwrap(), r#"{"r":["x"]}"#);
-        assert_eq!(coerced("query($p:PageInput){a(p:$p)}", json!({"p": {"limit": "3"}})).unwrap(), r#"{"p":{"limit":3}}"#);
+        assert_eq!(
+            coerced("query($p:PageInput){a(p:$p)}", json!({"p": {"limit": "3"}})).unwrap(),
+            r#"{"p":{"limit":3}}"#
+        );
         let unfit = |document, given| coerced(document, given).unwrap_err();
         assert_eq!(unfit("query($r:String!){a(r:$r)}", json!({})).message, "must be defined");
         assert_eq!(unfit("query($r:String!){a(r:$r)}", json!({"r": ["x"]})).message, "cannot use slice as String");
         let page = unfit("query($p:PageInput){a(p:$p)}", json!({"p": {"sortBy": "NOPE"}}));
-        assert_eq!((page.message.as_str(), page.path.join("/").as_str()), ("NOPE is not a valid SortCriteria", "variable/p/sortBy"));
+        assert_eq!(
+            (page.message.as_str(), page.path.join("/").as_str()),
+            ("NOPE is not a valid SortCriteria", "variable/p/sortBy")
+        );
         assert_eq!(unfit("query($p:PageInput){a(p:$p)}", json!({"p": {"nope": 1}})).message, "unknown field");
-        assert_eq!(unfit("query($p:PageInput){a(p:$p)}", json!({"p": {"limit": "x"}})).message, "cannot use string as Int");
+        assert_eq!(
+            unfit("query($p:PageInput){a(p:$p)}", json!({"p": {"limit": "x"}})).message,
+            "cannot use string as Int"
+        );
     }
 }

@@ -33,9 +33,7 @@ pub struct Unfit;
 
 /// Tags by which registries without the referrers API list referrers (`IsReferrersTag`).
 fn is_referrers_tag(reference: &str) -> bool {
-    reference
-        .rsplit_once("sha256-")
-        .is_some_and(|(_, rest)| rest.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+    reference.rsplit_once("sha256-").is_some_and(|(_, rest)| rest.bytes().all(|byte| byte.is_ascii_alphanumeric()))
 }
 
 /// Tags of cosign signatures (`IsCosignSignature`).
@@ -224,7 +222,8 @@ impl Repo {
                     self.blobs.insert(part.digest.clone(), Blob { size: part.size, ..Blob::default() });
                 }
                 let platform = (!meta.config.platform.is_empty()).then(|| meta.config.platform.clone());
-                let vendor = oci_value(&manifest.annotations, "org.opencontainers.image.vendor", "org.label-schema.vendor");
+                let vendor =
+                    oci_value(&manifest.annotations, "org.opencontainers.image.vendor", "org.label-schema.vendor");
                 Blob {
                     size: meta.size,
                     vendors: Some(vendor).filter(|vendor| !vendor.is_empty()).map(str::to_owned).into_iter().collect(),

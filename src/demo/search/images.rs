@@ -2,8 +2,8 @@
 
 use super::find::{Candidate, Found, find_images};
 use super::page::{check_common, images_page};
-use super::{Answered, Arguments, Call, Failure, Filter, Page, Remarks, object, page_info, summary, text, texts};
 use super::vulnerabilities;
+use super::{Answered, Arguments, Call, Failure, Filter, Page, Remarks, object, page_info, summary, text, texts};
 use crate::demo::digest;
 use crate::demo::meta::{Image, ManifestMeta};
 use async_graphql::Value;
@@ -96,15 +96,19 @@ pub fn related(call: &Call<'_>, arguments: &Arguments, remarks: &mut Remarks, re
         summary::candidates(vec![named.clone()], remarks);
     }
     let manifests = named.map(|named| named.manifests).unwrap_or_default();
-    let found = find_images(call, |_, _| true, |_, _, candidate| {
-        manifests.iter().any(|named| {
-            let (base, derived) = match relation {
-                Relation::Derived => (&**named, candidate),
-                Relation::Base => (candidate, &**named),
-            };
-            named.digest != candidate.digest && is_base(base, derived)
-        })
-    });
+    let found = find_images(
+        call,
+        |_, _| true,
+        |_, _, candidate| {
+            manifests.iter().any(|named| {
+                let (base, derived) = match relation {
+                    Relation::Derived => (&**named, candidate),
+                    Relation::Base => (candidate, &**named),
+                };
+                named.digest != candidate.digest && is_base(base, derived)
+            })
+        },
+    );
     paginated(call, &page, &Filter::default(), found, call.wants("Results.Vulnerabilities"), remarks)
 }
 
@@ -121,7 +125,12 @@ pub fn split(image: &str) -> (&str, &str) {
 }
 
 /// One image; nothing if it may not be seen. A digest is looked up in the whole registry.
-fn single<'a>(call: &Call<'a>, name: &'a str, tag: &'a str, digest: Option<&str>) -> Result<Option<Found<'a>>, Failure> {
+fn single<'a>(
+    call: &Call<'a>,
+    name: &'a str,
+    tag: &'a str,
+    digest: Option<&str>,
+) -> Result<Option<Found<'a>>, Failure> {
     if !call.may_read(name) {
         return Ok(None);
     }
@@ -145,7 +154,8 @@ pub fn image(call: &Call<'_>, arguments: &Arguments, remarks: &mut Remarks) -> A
     }
     let Some(found) = single(call, name, tag, None)? else { return Ok(object([])) };
     let candidates = summary::candidates(vec![found], remarks);
-    let images = candidates.iter().map(|found| vulnerabilities::image(call, found, call.wants("Vulnerabilities"), remarks));
+    let images =
+        candidates.iter().map(|found| vulnerabilities::image(call, found, call.wants("Vulnerabilities"), remarks));
     Ok(images.collect::<Vec<_>>().pop().unwrap_or_else(|| object([])))
 }
 

@@ -66,8 +66,7 @@ impl<'a> Listed<'a> {
     fn summary(&self, call: &Call<'a>, marks: &Marks, vulnerable: bool, remarks: &mut Remarks) -> Value {
         let newest = self.newest(call).map_or(Value::Null, |found| {
             let candidates = summary::candidates(vec![found], &mut Remarks::new());
-            let mut shown =
-                candidates.iter().map(|newest| vulnerabilities::image(call, newest, vulnerable, remarks));
+            let mut shown = candidates.iter().map(|newest| vulnerabilities::image(call, newest, vulnerable, remarks));
             shown.next().unwrap_or(Value::Null)
         });
         // Out of a map, once and for all in one process.
@@ -109,8 +108,7 @@ pub fn listed<'a>(
     repos.retain(|listed| listed.passes(call, &marks, filter));
     // Unlike images, repositories come in a fixed order: their ties stay the same in one process.
     let (on_page, total) = of(page, repos, call.ties.lasting())?;
-    let items: Vec<Value> =
-        on_page.iter().map(|listed| listed.summary(call, &marks, vulnerable, remarks)).collect();
+    let items: Vec<Value> = on_page.iter().map(|listed| listed.summary(call, &marks, vulnerable, remarks)).collect();
     let info = page_info(total, items.len());
     Ok((items, info))
 }

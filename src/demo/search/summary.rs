@@ -227,9 +227,8 @@ fn signatures(call: &Call<'_>, repo: &Repo, digest: &str) -> Value {
     let mut entries = Vec::new();
     for (tool, list) in repo.signatures.get(digest).into_iter().flatten() {
         let count: usize = list.iter().map(|signature| signature.layers).sum();
-        let entry = || {
-            object([("Tool", Value::from(*tool)), ("IsTrusted", Value::from(false)), ("Author", Value::from(""))])
-        };
+        let entry =
+            || object([("Tool", Value::from(*tool)), ("IsTrusted", Value::from(false)), ("Author", Value::from(""))]);
         entries.extend((0..count).map(|_| entry()));
     }
     call.ties.fresh().order(&mut entries);
