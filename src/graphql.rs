@@ -84,7 +84,7 @@ impl GraphQl {
                 Planning::Plan(request, plan)
             }
             Decoded::ForANode(why) => {
-                let plan = DocumentPlan::Whole { to: To::Any, must_fail: Some(why.to_owned()) };
+                let plan = DocumentPlan::must_fail(why.to_owned());
                 let request = Request::default();
                 Planning::Plan(request, plan)
             }
@@ -126,7 +126,7 @@ impl GraphQl {
     pub async fn carry_out(&self, scatter: &Scatter, ask: &Ask, request: &Request, plan: &DocumentPlan) -> Answer {
         match plan {
             DocumentPlan::Refuse(why) => answer::document_refused(why),
-            DocumentPlan::Whole { to, must_fail } => {
+            DocumentPlan::Whole { to, must_fail, .. } => {
                 let answered = match by_hash(ask, request) {
                     Some(ask) => scatter.one(to, &ask).await,
                     None => scatter.one(to, ask).await,
@@ -406,7 +406,8 @@ fn from_body(ask: &Ask) -> Result<Parameters, &'static str> {
     if !media_type.eq_ignore_ascii_case("application/json") || ask.headers.contains_key(CONTENT_ENCODING) {
         return Err("the body is of no type that a zot takes");
     }
-    serde_json::from_slice::<Option<Parameters>>(&ask.body)
+    // Go's decoder takes the first value and leaves what follows.
+    Option::<Parameters>::deserialize(&mut serde_json::Deserializer::from_slice(&ask.body))
         .map(Option::unwrap_or_default)
         .map_err(|_| "the body is no GraphQL request")
 }

@@ -21,6 +21,7 @@ pub mod config;
 pub mod demo;
 pub mod document;
 pub mod door;
+pub mod explain;
 pub mod fleet;
 pub mod graphql;
 pub mod items;

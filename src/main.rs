@@ -3,8 +3,8 @@
 use clap::{Args, Parser, Subcommand};
 use http::Method;
 use onezot::config::{Config, ConfigError, Flags};
-use onezot::plan::{Explained, Ownership, plan};
-use onezot::{path, server, telemetry};
+use onezot::plan::Ownership;
+use onezot::{explain, path, server, telemetry};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -122,16 +122,13 @@ fn run(command: Command) -> Result<(), Exit> {
             say(&format!("{}: ok, {} nodes\n", file.display(), config.nodes.len()))
         }
         Command::Explain { method, target, body, source } => {
-            let fleet = source.load(Vec::new(), None)?.fleet();
-            let plan = plan(&fleet, &method, target.as_bytes());
-            let mut text = Explained { plan: &plan, fleet: &fleet, method: &method, target: &target }.to_string();
-            if let Some(file) = body {
-                let size = std::fs::metadata(&file)
-                    .map_err(|error| Exit { message: format!("{}: {error}", file.display()), code: 1 })?
-                    .len();
-                text.push_str(&format!("body:  {size} bytes, unchanged\n"));
-            }
-            say(&text)
+            let config = source.load(Vec::new(), None)?;
+            let body = match &body {
+                Some(file) => std::fs::read(file)
+                    .map_err(|error| Exit { message: format!("{}: {error}", file.display()), code: 1 })?,
+                None => Vec::new(),
+            };
+            say(&explain::explain(&config, &method, &target, body))
         }
         Command::Where { repository, source } => {
             if !path::is_repository_name(&repository) {

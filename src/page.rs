@@ -113,8 +113,8 @@ impl ListPage {
         for (name, value) in fields {
             match (name.as_str(), value) {
                 ("limit" | "offset" | "sortBy", Value::Null) => {}
-                ("limit", value) => page.limit = value.as_u64().ok_or(InvalidPage)?,
-                ("offset", value) => page.offset = value.as_u64().ok_or(InvalidPage)?,
+                ("limit", value) => page.limit = count_of(value)?,
+                ("offset", value) => page.offset = count_of(value)?,
                 ("sortBy", Value::String(name)) => page.order = Sort::from_name(name).ok_or(InvalidPage)?,
                 _ => return Err(InvalidPage),
             }
@@ -132,6 +132,17 @@ impl ListPage {
         let end = self.offset.saturating_add(self.limit).min(total as u64);
         self.offset.min(end) as usize..end as usize
     }
+}
+
+/// A number that is not negative. In variables, zot's server takes a string that is one, too: it decodes all numbers as
+/// strings (gqlparser `validator/vars.go`, `IsValidIntString`).
+fn count_of(value: &Value) -> Result<u64, InvalidPage> {
+    let number = match value {
+        Value::Number(number) => number.as_i64(),
+        Value::String(text) => text.parse().ok(),
+        _ => None,
+    };
+    number.and_then(|number| u64::try_from(number).ok()).ok_or(InvalidPage)
 }
 
 impl fmt::Display for ListPage {
@@ -279,11 +290,11 @@ mod tests {
         assert_eq!(read(json!(null)), page(0, 0, Sort::UpdateTime));
         assert_eq!(read(json!({"limit": null, "sortBy": null})), page(0, 0, Sort::UpdateTime));
         assert_eq!(read(json!({"limit": 3, "offset": 2, "sortBy": "DOWNLOADS"})), page(3, 2, Sort::Downloads));
+        assert_eq!(read(json!({"limit": "3"})), page(3, 0, Sort::UpdateTime));
         assert_eq!(read(json!({"limit": 2147483648u64})), page(2147483648, 0, Sort::UpdateTime));
         for refused in [
             json!({"limit": -1}),
             json!({"offset": -1}),
-            json!({"limit": "3"}),
             json!({"limit": 1.5}),
             json!([]),
             json!(3),

@@ -146,7 +146,7 @@ impl Gateway {
         match self.graphql.plan(&self.fleet, &ask) {
             Planning::Answer(answer) => Ok(Some(answer)),
             Planning::Plan(request, plan) => match plan {
-                DocumentPlan::Whole { to, must_fail: None } if ask.method == Method::GET && !request.is_by_hash => {
+                DocumentPlan::Whole { to, must_fail: None, .. } if ask.method == Method::GET && !request.is_by_hash => {
                     ctx.candidates = self.candidates(&to);
                     ctx.sender = Some(ask.sender);
                     Ok(None)

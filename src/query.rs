@@ -35,11 +35,20 @@ pub enum DocumentPlan {
         to: To,
         /// If the node's answer can only be an error: why onezot thinks so. Data would be one node's part.
         must_fail: Option<String>,
+        /// Whether a query in it is not composed over nodes yet.
+        lacks_other_nodes: bool,
     },
     /// Its root fields are answered one by one, and the answers put together.
     Fields(Vec<Planned>),
     /// It is out of bounds, and no node is asked.
     Refuse(String),
+}
+
+impl DocumentPlan {
+    /// A document that any node refuses in its own words.
+    pub fn must_fail(why: String) -> DocumentPlan {
+        DocumentPlan::Whole { to: To::Any, must_fail: Some(why), lacks_other_nodes: false }
+    }
 }
 
 /// A root field and what is done for it.
@@ -128,9 +137,7 @@ enum Form {
 pub fn plan(fleet: &Fleet, request: &Request, shared_metadata: bool) -> DocumentPlan {
     match plan_fields(fleet, request, shared_metadata) {
         Ok(fields) => whole_if_one(fields),
-        Err(problem) if problem.is_for_a_node() => {
-            DocumentPlan::Whole { to: To::Any, must_fail: Some(problem.to_string()) }
-        }
+        Err(problem) if problem.is_for_a_node() => DocumentPlan::must_fail(problem.to_string()),
         Err(problem) => DocumentPlan::Refuse(problem.to_string()),
     }
 }
@@ -167,7 +174,7 @@ fn plan_fields(
 fn whole_if_one(fields: Result<Vec<Planned>, String>) -> DocumentPlan {
     let fields = match fields {
         Ok(fields) => fields,
-        Err(must_fail) => return DocumentPlan::Whole { to: To::Any, must_fail: Some(must_fail) },
+        Err(why) => return DocumentPlan::must_fail(why),
     };
     let mut node = None;
     for Planned { step, .. } in &fields {
@@ -180,7 +187,9 @@ fn whole_if_one(fields: Result<Vec<Planned>, String>) -> DocumentPlan {
             },
         }
     }
-    DocumentPlan::Whole { to: node.unwrap_or(To::Any), must_fail: None }
+    let lacks_other_nodes =
+        fields.iter().any(|planned| planned.row.is_some_and(|row| row.class == QueryClass::Composed));
+    DocumentPlan::Whole { to: node.unwrap_or(To::Any), must_fail: None, lacks_other_nodes }
 }
 
 /// Whether two requests go to the same node.
@@ -365,6 +374,9 @@ fn filter_is_short(filter: Option<&Value>) -> bool {
     })
 }
 
+/// What is said of a query that asks less than it has to.
+const NOT_COMPOSED: &str = "  note:  not composed over nodes yet: what is on other nodes is missing";
+
 /// A plan with all that its text needs.
 pub struct Explained<'a> {
     /// The plan.
@@ -398,11 +410,14 @@ impl Explained<'_> {
 impl fmt::Display for Explained<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.plan {
-            DocumentPlan::Whole { to, must_fail } => {
+            DocumentPlan::Whole { to, must_fail, lacks_other_nodes } => {
                 writeln!(f, "whole: {}", self.node(to))?;
                 writeln!(f, "  sends: the client's own bytes")?;
                 if let Some(why) = must_fail {
                     writeln!(f, "  only an error is passed on: {why}")?;
+                }
+                if *lacks_other_nodes {
+                    writeln!(f, "{NOT_COMPOSED}")?;
                 }
                 Ok(())
             }
@@ -417,7 +432,7 @@ impl fmt::Display for Explained<'_> {
                             writeln!(f, "field: {}{alias}: {class}, asks {}", field.name, self.node(to))?;
                             Self::upstream(f, upstream)?;
                             if row.is_some_and(|row| row.class == QueryClass::Composed) {
-                                writeln!(f, "  note:  not composed over nodes yet: what is on other nodes is missing")?;
+                                writeln!(f, "{NOT_COMPOSED}")?;
                             }
                         }
                         Step::FanOut(fan_out) => {

@@ -780,7 +780,8 @@ fn times_of_the_run_are_free_where_they_are_times_of_the_run() {
     assert_eq!(differ(&path, &want_now, &image_now, Rules::RECORDED), [format!("{at}.NewestImage.LastUpdated")]);
     let other_run = body("2027-01-01T00:00:00Z", "2022-02-02T02:02:02Z", "2027-01-01T00:00:00Z");
     assert_eq!(differ(&path, &want, &other_run, Rules::RECORDED).len(), 2);
-    let now = Rules { run: Some(Run { from: "2027-01-01T00:00:00", to: "2027-01-02T00:00:00" }) };
+    let run = Some(Run { from: "2027-01-01T00:00:00", to: "2027-01-02T00:00:00" });
+    let now = Rules { run, ..Rules::RECORDED };
     assert!(differ(&path, &want, &other_run, now).is_empty());
 }
 

@@ -5,14 +5,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use http::Method;
 use onezot::config::{Config, Flags};
-use onezot::plan::{Explained, plan};
+use onezot::explain::explain;
 
 #[test]
 fn plans_are_as_written() {
     let nodes = (0..3).map(|i| format!("zot-{i}=http://zot-{i}.zot:5000")).collect();
-    let fleet = Config::load(None, [], &Flags { nodes, ..Flags::default() }).unwrap().fleet();
+    let config = Config::load(None, [], &Flags { nodes, ..Flags::default() }).unwrap();
     let mut requests = 0;
     for entry in std::fs::read_dir("tests/plans").unwrap() {
         let file = entry.unwrap().path();
@@ -20,9 +19,9 @@ fn plans_are_as_written() {
         let mut printed = String::new();
         for line in written.lines().filter(|line| line.starts_with('$')) {
             let (method, target) = line.trim_start_matches("$ ").split_once(' ').unwrap();
-            let method: Method = method.parse().unwrap();
-            let plan = plan(&fleet, &method, target.as_bytes());
-            let explained = Explained { plan: &plan, fleet: &fleet, method: &method, target };
+            // A body follows the target, behind two blanks.
+            let (target, body) = target.split_once("  ").unwrap_or((target, ""));
+            let explained = explain(&config, &method.parse().unwrap(), target, body.into());
             printed.push_str(&format!("{line}\n{explained}\n"));
             requests += 1;
         }

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod support;
 #[path = "support/wire.rs"]
 mod wire;
 #[path = "support/zots.rs"]
@@ -14,6 +15,9 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use support::client::Client;
+use support::compare::{Rules, compare};
+use support::golden;
 use wire::Got;
 use zots::{Call, Content, Zot};
 
@@ -141,6 +145,8 @@ async fn three_zots_behind_onezot_answer_as_one_zot() {
     }
     println!("recorded requests asked again: {} of {} alike", recorded.len() - failed.len(), recorded.len());
 
+    recorded_documents(&sides, &mut failed).await;
+
     let cases = std::env::var("ONEZOT_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(2000);
     let seed = std::env::var("ONEZOT_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
     let mut random = Random::new(seed, &content);
@@ -177,7 +183,39 @@ async fn three_zots_behind_onezot_answer_as_one_zot() {
         println!("{kind}: {alike} of {total} alike");
     }
     sides.running.stop().await;
-    assert!(failed.is_empty(), "{} differences:\n{}", failed.len(), failed[..failed.len().min(30)].join("\n"));
+    assert!(failed.is_empty(), "{} differences:\n{}", failed.len(), failed[..failed.len().min(300)].join("\n"));
+}
+
+/// Sends the recorded GraphQL requests to both sides.
+async fn recorded_documents(sides: &Sides, failed: &mut Vec<String>) {
+    let mut one = Client::new(sides.one.address);
+    let mut fleet = Client::new(sides.running.addresses[0]);
+    let mut counts: BTreeMap<String, (usize, usize)> = BTreeMap::new();
+    for request in golden::requests().iter().filter(|request| request.kind == "sent" && request.is_graphql()) {
+        let (method, path, lines) = (&request.method, &request.path, request.lines());
+        let mut expected = one.send(method, path, &lines, request.body.as_deref()).await.unwrap();
+        // As in the recordings.
+        expected.headers.retain(|(name, _)| {
+            !FREE.contains(&name.as_str()) && (name != "content-length" || request.method == "HEAD")
+        });
+        let found: Vec<String> = match fleet.send(method, path, &lines, request.body.as_deref()).await {
+            Ok(actual) => {
+                let found = compare(request, &expected, &actual, Rules::LIVE);
+                found.iter().map(ToString::to_string).collect()
+            }
+            Err(error) => vec![error],
+        };
+        let kind = request.name().split('/').take(2).collect::<Vec<_>>().join("/");
+        let alike = counts.entry(kind).or_default();
+        alike.1 += 1;
+        alike.0 += usize::from(found.is_empty());
+        if !found.is_empty() {
+            failed.push(format!("document {} {}: {found:?}", request.n, request.name()));
+        }
+    }
+    for (kind, (alike, total)) in counts {
+        println!("{kind}: {alike} of {total} alike");
+    }
 }
 
 /// The README's exceptions, as far as the requests here show them.

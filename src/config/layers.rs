@@ -315,6 +315,7 @@ mod tests {
                 Some("listen" | "admin") => "127.0.0.1:1",
                 Some("hash_key") => "bbbbbbbbbbbbbbbb",
                 Some("strategy") => "hash",
+                Some("metadata") => "shared",
                 Some("partial") => "warn",
                 Some("format") => "json",
                 Some("level") => "debug",
@@ -334,7 +335,7 @@ mod tests {
             (
                 "nodez: []\n",
                 "FILE:1:1: nodez: unknown field `nodez`, expected one of listen, admin, nodes, placement, \
-                            partial, timeouts, limits, log; did you mean `nodes`?",
+                            metadata, partial, timeouts, limits, log; did you mean `nodes`?",
             ),
             (
                 "nodes:\n- {name: a, url: 'ftp://a'}\n",

@@ -40,6 +40,9 @@ impl Run {
     /// When the recordings were made.
     pub const RECORDING: Run = Run { from: "2026-11-22T20:00:00", to: "2026-11-22T21:00:00" };
 
+    /// Any time.
+    pub const ANY: Run = Run { from: "", to: "~" };
+
     fn has(&self, time: &str) -> bool {
         is_time(time) && time >= self.from && time < self.to
     }
@@ -50,13 +53,17 @@ impl Run {
 pub struct Rules {
     /// When the answer was made, if by another server than the recorded one; `None`: it is the recorded bytes.
     pub run: Option<Run>,
+    /// When the answer was made that is compared with.
+    pub expected: Run,
 }
 
 impl Rules {
     /// The recorded bytes themselves must come.
-    pub const REPLAY: Rules = Rules { run: None };
+    pub const REPLAY: Rules = Rules { run: None, expected: Run::RECORDING };
     /// Another server of the same recording answered: a node in place of the one.
-    pub const RECORDED: Rules = Rules { run: Some(Run::RECORDING) };
+    pub const RECORDED: Rules = Rules { run: Some(Run::RECORDING), expected: Run::RECORDING };
+    /// Two servers answered just now.
+    pub const LIVE: Rules = Rules { run: Some(Run::ANY), expected: Run::ANY };
 }
 
 /// Headers that are no part of what is compared: they speak of one connection or of the moment.
@@ -305,7 +312,7 @@ impl Comparison {
         if !self.graphql {
             return at.ends_with(".detail.session_id") && is_uuid(want) && is_uuid(got);
         }
-        is_run_time(place) && Run::RECORDING.has(want) && run.has(got)
+        is_run_time(place) && self.rules.expected.has(want) && run.has(got)
     }
 }
 

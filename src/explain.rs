@@ -1,0 +1,32 @@
+//! What `onezot explain` and `/explain` print: what is done with a request, in full.
+
+use crate::config::Config;
+use crate::graphql::{GraphQl, Planning};
+use crate::onward::Sender;
+use crate::plan::{self, Plan};
+use crate::query;
+use crate::scatter::Ask;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, Method};
+
+/// Explains a request. A body is taken for JSON, which is what GraphQL takes.
+pub fn explain(config: &Config, method: &Method, target: &str, body: Vec<u8>) -> String {
+    let fleet = config.fleet();
+    let plan = plan::plan(&fleet, method, target.as_bytes());
+    let mut text = plan::Explained { plan: &plan, fleet: &fleet, method, target }.to_string();
+    if matches!(plan, Plan::Documents(_)) {
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+        let sender = Sender { address: None, host: None };
+        let (method, target, body) = (method.clone(), target.to_owned(), body.into());
+        let ask = Ask { method, target, headers, sender, body, is_read: true };
+        match GraphQl::new(config.metadata, config.partial).plan(&fleet, &ask) {
+            Planning::Plan(_, plan) => {
+                text.push_str(&query::Explained { plan: &plan, fleet: &fleet }.to_string());
+            }
+            Planning::Answer(_) => text.push_str("answered: onezot does not know the persisted query\n"),
+        }
+    } else if !body.is_empty() {
+        text.push_str(&format!("body:  {} bytes, unchanged\n", body.len()));
+    }
+    text
+}
