@@ -202,7 +202,10 @@ impl ProxyHttp for Gateway {
         door::request_began();
         let timeouts = &self.config.timeouts;
         let downstream = session.as_mut();
-        downstream.set_keepalive(Some(timeouts.keepalive.as_secs().max(1)));
+        // Where the request itself ends the connection (HTTP/1.0, two lengths of a body), that stands.
+        if downstream.get_keepalive().is_some() {
+            downstream.set_keepalive(Some(timeouts.keepalive.as_secs().max(1)));
+        }
         downstream.set_read_timeout(Some(timeouts.idle));
         downstream.set_write_timeout(Some(timeouts.idle));
         downstream.set_total_drain_timeout(Some(BODY_DRAIN));
@@ -355,7 +358,13 @@ impl ProxyHttp for Gateway {
         Ok(())
     }
 
-    async fn response_filter(&self, _: &mut Session, upstream: &mut ResponseHeader, ctx: &mut Ctx) -> Result<()> {
+    async fn response_filter(&self, session: &mut Session, upstream: &mut ResponseHeader, ctx: &mut Ctx) -> Result<()> {
+        // HTTP/1.0 has no chunks: the end of the connection is the end of the body.
+        if session.req_header().version == http::Version::HTTP_10
+            && upstream.remove_header(&header::TRANSFER_ENCODING).is_some()
+        {
+            session.set_keepalive(None);
+        }
         if let Some(node) = ctx.node(&self.fleet) {
             node.was_reached();
         }
