@@ -448,7 +448,19 @@ async fn send(session: &mut Session, answer: Answer) -> Result<bool> {
     if !bodiless {
         session.write_response_body(Some(body), true).await?;
     }
+    drain(session).await;
     Ok(true)
+}
+
+/// Reads away what the client still sends, for a while: closing now would reset the connection, and the answer be lost
+/// (Go `net/http`, `rstAvoidanceDelay`).
+async fn drain(session: &mut Session) {
+    // Who waits to be asked for the body does not send it after an answer.
+    if !session.req_header().headers.contains_key(header::EXPECT)
+        && let Err(error) = session.as_mut().drain_request_body().await
+    {
+        tracing::debug!(%error, "a client was cut off while it sent the rest of its request");
+    }
 }
 
 /// A header name as Go writes it on the wire: `Content-Type` (Go `net/textproto`, `CanonicalMIMEHeaderKey`).
