@@ -3,7 +3,7 @@
 use super::fleet::{Fleet, NODES};
 use super::image::{CONFIG, MANIFEST, digest};
 use super::programs::{CRANE, is_long, say};
-use super::wire::{Answer, Body, Wire, with_digest};
+use super::wire::{Answer, Body, Wire, raw, with_digest};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -88,5 +88,9 @@ fn the_catalog_is_the_whole_of_registries_that_page_by_themselves() {
     assert_eq!(pages(&mut wire, "/v2/_catalog?n=100").concat(), expected);
     let crane = fleet.crane.run(&["catalog", &fleet.address.to_string()]);
     assert_eq!(crane.lines().collect::<Vec<_>>(), expected);
+    let old = raw(fleet.address, "GET /v2/_catalog HTTP/1.0\r\n\r\n");
+    let (_, body) = old.split_once("\r\n\r\n").unwrap();
+    let listed: serde_json::Value = serde_json::from_str(body).unwrap();
+    assert_eq!(listed["repositories"], json!(expected), "a client of HTTP/1.0 sees something else");
     say(&format!("real registries: a catalog of {} repositories, {:?} on the nodes", expected.len(), placed));
 }

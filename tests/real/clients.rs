@@ -1,8 +1,9 @@
 //! Images pushed, pulled, copied, extended, listed and deleted by skopeo and crane.
 
 use super::fleet::{Fleet, NODES};
-use super::image::{Image, digest, layer};
+use super::image::{Image, MANIFEST, digest, layer};
 use super::programs::{CRANE, SKOPEO};
+use super::wire::{Body, raw};
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -156,5 +157,32 @@ fn tags_are_listed_and_images_deleted() {
         fleet.skopeo.run(&["delete", "--tls-verify=false", &format!("docker://{at}:Latest_")]);
         assert_eq!(fleet.wire().get(&format!("/v2/{repository}/manifests/{second}")).status(), 404);
         assert_eq!(tags(), BTreeSet::new());
+    }
+}
+
+/// The registry sends its long list of tags in chunks, which HTTP/1.0 does not know.
+#[test]
+fn a_client_of_http_1_0_sees_where_an_answer_ends() {
+    let Some(fleet) = Fleet::start(&[CRANE]) else { return };
+    let image = Image::new(50, &[100], "amd64");
+    image.write(&fleet.path("layout"));
+    let repository = fleet.repository_on(1, "old");
+    let at = fleet.image(&repository);
+    fleet.crane.run(&["push", text(&fleet.path("layout")), &format!("{at}:latest")]);
+    let tags: BTreeSet<String> = (0..60).map(|i| format!("{i}-{}", "long".repeat(20))).collect();
+    let mut wire = fleet.wire();
+    for tag in &tags {
+        let target = format!("/v2/{repository}/manifests/{tag}");
+        let stored = wire.call("PUT", &target, &[("Content-Type", MANIFEST)], Body::Bytes(image.bytes()));
+        assert_eq!(stored.status(), 201, "{}", stored.text());
+    }
+    let target = format!("/v2/{repository}/tags/list");
+    assert_eq!(wire.get(&target).header("Transfer-Encoding"), Some("chunked"), "the answer is too short for this test");
+    for header in ["", "Connection: keep-alive\r\n"] {
+        let answer = raw(fleet.address, &format!("GET {target} HTTP/1.0\r\n{header}\r\n"));
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains("Connection: close") && !head.contains("chunked"), "{head}");
+        let listed: serde_json::Value = serde_json::from_str(body).unwrap();
+        assert_eq!(listed["tags"].as_array().unwrap().len(), tags.len() + 1);
     }
 }

@@ -73,6 +73,7 @@ fn a_node_that_is_down_is_an_error_of_its_own_repositories_and_of_the_catalog() 
             for bytes in [&large[..100_000], &large[..]] {
                 let session = format!("/v2/{repository}/blobs/uploads/d1f0");
                 let answer = wire.call("PATCH", &session, &[], Body::Bytes(bytes));
+                assert!(answer.took_all, "a client that goes on sending is cut off, and may miss the answer");
                 check_unavailable(&fleet, &answer, node, true);
             }
             let complaint = fleet.crane.fails(&["digest", &fleet.image(repository)]);
@@ -114,4 +115,27 @@ fn a_pull_whose_node_dies_on_the_way_does_not_look_whole() {
     fleet.registries[2].restart();
     let again = fleet.wire().get(&blob);
     assert!(again.status() == 200 && again.body == bytes, "{:?}", again.head);
+}
+
+#[test]
+fn an_upload_whose_node_dies_on_the_way_is_refused() {
+    let Some(mut fleet) = Fleet::start(&[]) else { return };
+    let repository = fleet.repository_on(0, "cut-off");
+    let mut wire = fleet.wire();
+    let session = wire.start_upload(&repository);
+    let (block, mut count) = (random_bytes(10, MIB), 0);
+    let mut next = |piece: &mut Vec<u8>| {
+        count += 1;
+        match count {
+            16 => fleet.registries[0].kill(),
+            64 => return,
+            _ => {}
+        }
+        piece.extend_from_slice(&block);
+    };
+    let answer = wire.call("PATCH", &session, &[], Body::Chunks(&mut next));
+    assert!(answer.took_all, "the client is cut off, and may miss the answer");
+    check_unavailable(&fleet, &answer, NODES[0], true);
+    fleet.registries[0].restart();
+    wire.start_upload(&repository);
 }

@@ -2,7 +2,7 @@
 
 use super::fleet::{Fleet, NODES};
 use super::image::{digest, random_bytes};
-use super::wire::{Answer, Body, Wire, with_digest};
+use super::wire::{Answer, Body, Wire, raw, with_digest};
 use std::io::Read;
 
 const MIB: usize = 1 << 20;
@@ -237,5 +237,30 @@ fn a_blob_is_deleted() {
         assert_eq!(uploads.call("GET", &blob, &[], Body::None, 404).oci_error().0, "BLOB_UNKNOWN");
         uploads.call("HEAD", &blob, &[], Body::None, 404);
         assert_eq!(uploads.fleet.registries[uploads.node].wire().get(&blob).status(), 404);
+    });
+}
+
+#[test]
+fn a_location_is_where_the_client_can_go() {
+    let Some(fleet) = Fleet::start(&[]) else { return };
+    // What a registry makes of the address that the client asked for; of a configured address; and a path.
+    for (node, before) in
+        [format!("http://{}/v2/", fleet.address), "/v2/".to_owned(), "/v2/".to_owned()].iter().enumerate()
+    {
+        let target = format!("/v2/{}/blobs/uploads/", fleet.repository_on(node, "where"));
+        let answer = fleet.wire().call("POST", &target, &[], Body::None);
+        let location = answer.header("Location").unwrap();
+        assert!(location.starts_with(before), "{location} does not start with {before}");
+    }
+}
+
+/// Such a request is how others are smuggled past a proxy (RFC 9112 section 6.1): its connection does not go on.
+#[test]
+fn a_body_with_two_lengths_ends_the_connection() {
+    at_every_node(|uploads| {
+        let target = format!("/v2/{}/blobs/uploads/", uploads.repository);
+        let lines = "Host: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+        let answer = raw(uploads.fleet.address, &format!("POST {target} HTTP/1.1\r\n{lines}"));
+        assert!(answer.contains("\r\nConnection: close\r\n"), "{answer}");
     });
 }

@@ -39,6 +39,8 @@ impl Head {
 pub struct Answer {
     pub head: Head,
     pub body: Vec<u8>,
+    /// Whether the whole body of the request could be sent. A client that has to stop may never read the answer.
+    pub took_all: bool,
 }
 
 impl Answer {
@@ -113,12 +115,12 @@ impl Wire {
         let mut reading = self.start(method, target, headers, body)?;
         let mut body = Vec::new();
         reading.read_to_end(&mut body)?;
-        let Reading { head, stream, left } = reading;
+        let Reading { head, stream, left, took_all } = reading;
         let closes = head.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
         if !closes && !matches!(left, Left::UntilClosed) {
             self.kept = Some(stream);
         }
-        Ok(Answer { head, body })
+        Ok(Answer { head, body, took_all })
     }
 
     /// Sends a request and reads the head of the answer; the body is there to be read.
@@ -153,7 +155,7 @@ impl Wire {
             Body::Expected(bytes) => {
                 let head = read_head(&mut stream)?;
                 if head.status != 100 {
-                    return Reading::new(head, stream, method);
+                    return Reading::new(head, stream, method, false);
                 }
                 stream.get_mut().write_all(bytes)
             }
@@ -162,12 +164,24 @@ impl Wire {
         loop {
             match (read_head(&mut stream), &sent) {
                 (Ok(Head { status: 100..=199, .. }), _) => {}
-                (Ok(head), _) => return Reading::new(head, stream, method),
+                (Ok(head), _) => return Reading::new(head, stream, method, sent.is_ok()),
                 (Err(_), Err(sending)) => return Err(Error::new(sending.kind(), sending.to_string())),
                 (Err(error), Ok(())) => return Err(error),
             }
         }
     }
+}
+
+/// Sends the bytes of a request as they are, and returns all that comes until the server closes the connection.
+pub fn raw(address: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    // Sooner than a connection is closed because nobody uses it.
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    let ended = stream.read_to_string(&mut answer);
+    ended.unwrap_or_else(|error| panic!("{error}: not closed after {:?}", answer.lines().next()));
+    answer
 }
 
 fn write_chunks(stream: &mut TcpStream, next: &mut dyn FnMut(&mut Vec<u8>)) -> Result<()> {
@@ -222,10 +236,11 @@ pub struct Reading {
     pub head: Head,
     stream: BufReader<TcpStream>,
     left: Left,
+    took_all: bool,
 }
 
 impl Reading {
-    fn new(head: Head, stream: BufReader<TcpStream>, method: &str) -> Result<Reading> {
+    fn new(head: Head, stream: BufReader<TcpStream>, method: &str, took_all: bool) -> Result<Reading> {
         let length = head.header("content-length").map(str::parse).transpose();
         let length: Option<u64> = length.map_err(|error| Error::new(ErrorKind::InvalidData, error))?;
         let is_chunked = head.header("transfer-encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked"));
@@ -236,7 +251,7 @@ impl Reading {
             Some(length) => Left::Bytes(length),
             None => Left::UntilClosed,
         };
-        Ok(Reading { head, stream, left })
+        Ok(Reading { head, stream, left, took_all })
     }
 
     /// Goes on to the next chunk when this one is read.
