@@ -1,21 +1,28 @@
 //! The embedded nodes against recorded answers of real zots.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "the helpers of tests fail as tests do")]
+
 #[path = "support/demo_compare.rs"]
 mod demo_compare;
 #[path = "support/demo_replay.rs"]
 mod demo_replay;
+#[path = "demo/nodes.rs"]
+mod nodes;
 #[path = "support/oracle.rs"]
 mod oracle;
 
 use demo_replay::{Flow, Sender, Set, Tally, lines, run_flow};
 
-/// Requests whose answers differ, and why that is so.
-const EXCEPTIONS: &[(usize, &str)] = &[];
+/// Recorded answers that the embedded nodes do not give: set, server, number of the request, and why that is so.
+const EXCEPTIONS: &[(&str, &str, usize, &str)] = &[(
+    "cve/",
+    "one",
+    63,
+    "arbitrary: whether team-a/app:1.0.1 counts as fixed depends on the order in which zot meets the tags in a map \
+     (GetFixedTags); to the same question it answered otherwise in request 61, and so did node-1 in this one",
+)];
 
-fn rest_only() -> bool {
-    std::env::var_os("DEMO_REST_ONLY").is_some()
-}
-
+/// The requests go to a node in the recorded order: some of them leave traces.
 async fn replay(set: &Set, server: &str, index: Option<usize>) {
     set.teach();
     let answers = set.answers(server);
@@ -23,15 +30,14 @@ async fn replay(set: &Set, server: &str, index: Option<usize>) {
     let sender = Sender::to(&node);
     let mut tally = Tally::default();
     for request in set.requests.iter().filter(|request| request.kind != "after-flows") {
-        if rest_only() && request.path.starts_with("/v2/_zot/ext/search") {
-            continue;
-        }
         if let Some(expected) = answers.get(&request.n) {
             let actual = sender.send(request).await;
             tally.note(request, expected, &actual);
         }
     }
-    tally.settle(server, EXCEPTIONS);
+    let here = EXCEPTIONS.iter().filter(|(of, by, ..)| (*of, *by) == (set.prefix, server));
+    let exceptions: Vec<(usize, &str)> = here.map(|(_, _, n, reason)| (*n, *reason)).collect();
+    tally.settle(&format!("{}{server}", set.prefix), &exceptions);
 }
 
 #[tokio::test]
@@ -42,6 +48,19 @@ async fn one_node_with_everything_answers_as_the_one() {
 #[tokio::test]
 async fn three_nodes_answer_as_the_three() {
     let set = Set::read("");
+    for index in 0..3 {
+        replay(&set, &format!("node-{index}"), Some(index)).await;
+    }
+}
+
+#[tokio::test]
+async fn scanned_images_are_answered_as_by_the_one() {
+    replay(&Set::read("cve/"), "one", None).await;
+}
+
+#[tokio::test]
+async fn scanned_images_are_answered_as_by_the_three() {
+    let set = Set::read("cve/");
     for index in 0..3 {
         replay(&set, &format!("node-{index}"), Some(index)).await;
     }
@@ -65,9 +84,6 @@ async fn flows_go_as_recorded() {
     let answers = set.answers("one");
     let mut tally = Tally::default();
     for request in set.requests.iter().filter(|request| request.kind == "after-flows") {
-        if rest_only() && request.path.starts_with("/v2/_zot/ext/search") {
-            continue;
-        }
         tally.note(request, &answers[&request.n], &sender.send(request).await);
     }
     for line in &found {

@@ -113,8 +113,12 @@ pub(super) fn sent(mut reply: Reply, fault: Option<&Fault>) -> Response<Body> {
             // Promised is at least one byte more than is sent.
             reply.set(CONTENT_LENGTH, &(length + 1).to_string());
             let half = reply.body.slice(..length / 2);
-            let broken = io::Error::new(io::ErrorKind::ConnectionReset, "switched on by a test");
-            BoxBody::new(StreamBody::new(stream::iter([Ok(Frame::data(half)), Err(broken)])))
+            let breaking = async {
+                // Time for the half to leave: without it, the connection would break before the answer begins.
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                Err(io::Error::new(io::ErrorKind::ConnectionReset, "switched on by a test"))
+            };
+            BoxBody::new(StreamBody::new(stream::iter([Ok(Frame::data(half))]).chain(stream::once(breaking))))
         }
         Some(Fault::TruncatedJson) => {
             let half = reply.body.slice(..length / 2);

@@ -29,7 +29,7 @@ pub fn lines<T: for<'de> Deserialize<'de>>(file: &str) -> Vec<T> {
 /// A recorded set: a directory of `tests/golden`.
 #[derive(Debug)]
 pub struct Set {
-    prefix: &'static str,
+    pub prefix: &'static str,
     pub requests: Vec<Request>,
     headers: Vec<BTreeMap<String, Values>>,
 }

@@ -47,15 +47,19 @@ fn walk(value: &serde_json::Value, known: &mut Known) {
 }
 
 /// The key of an item of which some fields are shown; nothing if it cannot be known.
-pub fn key(sort: &str, path: &[String], shown: impl Fn(&str) -> Option<String>) -> Option<String> {
+pub fn key(sort: &str, path: &[String], about: &str, shown: impl Fn(&str) -> Option<String>) -> Option<String> {
     let of_repos = path.last().is_some_and(|name| name == "Repos")
         || matches!(path[0].as_str(), "RepoListWithNewestImage" | "StarredRepos" | "BookmarkedRepos");
     let wanted = match sort {
         "DOWNLOADS" => "DownloadCount",
         "UPDATE_TIME" if of_repos => return shown("Name"),
         "UPDATE_TIME" => "LastUpdated",
-        "RELEVANCE" if of_repos => return shown("Rank").or_else(|| shown("Name")),
-        _ => return Some(shown("Name").or_else(|| Some(format!("{}:{}", shown("RepoName")?, shown("Tag")?)))?),
+        "RELEVANCE" if of_repos && path.last().is_some_and(|name| name == "Results") => return Some(String::new()),
+        "RELEVANCE" if of_repos => return shown("Rank").or_else(|| Some(rank(about, &shown("Name")?).to_string())),
+        "SEVERITY" => return Some(format!("{}:{}", shown("Severity")?, shown("Id")?)),
+        _ if path[0].starts_with("CVE") => return shown("Id"),
+        _ if of_repos => return shown("Name"),
+        _ => return Some(format!("{}:{}", repo_name(about, &shown)?, shown("Tag")?)),
     };
     if let Some(value) = shown(wanted) {
         return Some(value);
@@ -64,7 +68,36 @@ pub fn key(sort: &str, path: &[String], shown: impl Fn(&str) -> Option<String>) 
     let keys = if of_repos {
         known.repos.get(&shown("Name")?)?
     } else {
-        known.images.get(&(shown("RepoName")?, shown("Tag")?))?
+        known.images.get(&(repo_name(about, &shown)?, shown("Tag")?))?
     };
     keys.get(wanted).cloned()
+}
+
+/// The repository of an image that does not show it, if the query names it.
+fn repo_name(about: &str, shown: &impl Fn(&str) -> Option<String>) -> Option<String> {
+    shown("RepoName").or_else(|| Some(about.split(':').next()?.to_owned()).filter(|name| !name.is_empty()))
+}
+
+/// How well a name fits a search: better ones are smaller. Names are compared from their ends.
+fn rank(text: &str, name: &str) -> usize {
+    let text = text.trim().trim_matches('/').to_lowercase();
+    if text == name {
+        return 0;
+    }
+    let last = name.rsplit('/').next().unwrap_or_default();
+    let first = name.split('/').next().unwrap_or_default();
+    match text.rsplit_once('/') {
+        None => {
+            let near = last.find(&text).map(|at| at + 1);
+            let far = first.find(&text).map(|at| (at + 1) * 10);
+            let anywhere = name.find(&text).map(|at| (at + 1) * 100);
+            near.or(far).or(anywhere).unwrap_or(usize::MAX)
+        }
+        Some((above, end)) => {
+            let near = name.strip_prefix(&format!("{above}/")).and_then(|_| last.find(end)).map(|at| at + 1);
+            let prefix = name.starts_with(&text).then_some(10);
+            let anywhere = name.find(&text).map(|at| (at + 1) * 100);
+            near.or(prefix).or(anywhere).unwrap_or(usize::MAX)
+        }
+    }
 }

@@ -4,6 +4,7 @@
 //! zot's, and need not be: a gateway passes them on. Statuses, the form of answers, variables, persisted queries and
 //! everything that zot's resolvers say are zot's.
 
+mod literals;
 mod run;
 mod schema;
 mod transport;
@@ -106,6 +107,10 @@ impl Search {
             let place = error.positions().next();
             vec![problem(error.to_string(), PARSE_FAILED, place)]
         })?;
+        let quoted = || literals::quoted(&document, inputs);
+        if let Some((message, place)) = literals::nullable(&document, inputs).or_else(quoted) {
+            return Err(vec![problem(message, VALIDATION_FAILED, Some(place))]);
+        }
         let operation = operation(&document, &parameters.operation);
         let coerced = operation
             .map(|operation| variables::coerce(&operation.variable_definitions, &parameters.variables, inputs));

@@ -19,6 +19,8 @@ pub struct Inputs {
     pub objects: BTreeMap<String, Vec<(String, Type)>>,
     /// Enumerations: their values.
     pub enums: BTreeMap<String, Vec<String>>,
+    /// Queries: their arguments and the types of those.
+    pub queries: BTreeMap<String, Vec<(String, Type)>>,
 }
 
 /// A schema that could not be made: a mistake in its text, which a test would find.
@@ -53,6 +55,9 @@ pub fn build() -> Result<(Schema, Inputs), Broken> {
             }
             TypeKind::Object(kind) => {
                 let is_root = name == "Query";
+                if is_root {
+                    inputs.queries = kind.fields.iter().map(|field| arguments(&field.node)).collect();
+                }
                 let fields = kind.fields.into_iter().map(|field| self::field(field, is_root));
                 builder = builder.register(fields.fold(Object::new(name), Object::field));
             }
@@ -70,21 +75,59 @@ fn reference(kind: &Type) -> TypeRef {
     if kind.nullable { inner } else { TypeRef::NonNull(Box::new(inner)) }
 }
 
+fn arguments(query: &FieldDefinition) -> (String, Vec<(String, Type)>) {
+    let arguments =
+        query.arguments.iter().map(|argument| (argument.node.name.node.to_string(), argument.node.ty.node.clone()));
+    (query.name.node.to_string(), arguments.collect())
+}
+
+/// What stands for a value that must not be null in an answer that has no data in the end.
+#[derive(Clone, Copy, Debug)]
+enum Nothing {
+    List,
+    Text,
+    Number,
+    Object,
+}
+
+impl Nothing {
+    /// What stands for nothing of a type; nothing if null may.
+    fn of(kind: &Type) -> Option<Self> {
+        let nothing = match &kind.base {
+            BaseType::List(_) => Self::List,
+            BaseType::Named(name) if name == "String" => Self::Text,
+            BaseType::Named(name) if name == "Int" => Self::Number,
+            BaseType::Named(_) => Self::Object,
+        };
+        (!kind.nullable).then_some(nothing)
+    }
+
+    fn value<'a>(self) -> FieldValue<'a> {
+        match self {
+            Self::List => FieldValue::list(std::iter::empty::<FieldValue<'_>>()),
+            Self::Text => FieldValue::value(""),
+            Self::Number => FieldValue::value(0),
+            Self::Object => FieldValue::owned_any(Value::Null),
+        }
+    }
+}
+
 fn field(definition: Positioned<FieldDefinition>, is_root: bool) -> Field {
     let definition = definition.node;
     let name = definition.name.node.to_string();
     let kind = reference(&definition.ty.node);
-    let required = !definition.ty.node.nullable;
+    let nothing = Nothing::of(&definition.ty.node);
     let field = if is_root {
         let query = name.clone();
+        let nothing = nothing.unwrap_or(Nothing::Object);
         Field::new(name, kind, move |context| {
-            let answered = root(&context, &query);
+            let answered = root(&context, &query, nothing);
             FieldFuture::new(async move { answered })
         })
     } else {
         let key = name.clone();
         Field::new(name, kind, move |context| {
-            let value = below(&context, &key, required);
+            let value = below(&context, &key, nothing);
             FieldFuture::new(async move { Ok(value) })
         })
     };
@@ -98,29 +141,34 @@ fn field(definition: Positioned<FieldDefinition>, is_root: bool) -> Field {
 ///
 /// A failure is noted and answered with nothing; the whole of `data` becomes null afterwards. async-graphql would stop at
 /// the first failure, zot lists all.
-fn root<'a>(context: &ResolverContext<'a>, query: &str) -> async_graphql::Result<Option<FieldValue<'a>>> {
+fn root<'a>(
+    context: &ResolverContext<'a>,
+    query: &str,
+    nothing: Nothing,
+) -> async_graphql::Result<Option<FieldValue<'a>>> {
     let run = context.ctx.data::<Run>()?;
     let arguments = context.args.iter().map(|(name, value)| (name.clone(), value.as_value().clone())).collect();
     let key = context.ctx.item.node.response_key().node.to_string();
     let value = run.resolve(query, arguments, &key, context.ctx.item.pos, &run::wanted(context.ctx.field()));
     Ok(Some(match value {
+        Value::Null => nothing.value(),
         Value::List(items) => FieldValue::list(items.into_iter().map(FieldValue::owned_any)),
         other => FieldValue::owned_any(other),
     }))
 }
 
 /// A field of something that a query answered.
-fn below<'a>(context: &ResolverContext<'a>, name: &str, required: bool) -> Option<FieldValue<'a>> {
+fn below<'a>(context: &ResolverContext<'a>, name: &str, nothing: Option<Nothing>) -> Option<FieldValue<'a>> {
     let value = match context.parent_value.try_downcast_ref::<Value>() {
         Ok(Value::Object(parent)) => parent.get(name).unwrap_or(&Value::Null),
         _ => &Value::Null,
     };
-    if required && *value == Value::Null {
+    if let (Some(nothing), Value::Null) = (nothing, value) {
         // Only what nobody may see is null here (`graphql.AddError` with "must not be null" in the generated code).
         if let (Ok(run), Some(path)) = (context.ctx.data::<Run>(), context.ctx.path_node) {
             run.null_where_none_may_be(path.to_string_vec());
         }
-        return Some(FieldValue::owned_any(Value::Null));
+        return Some(nothing.value());
     }
     picked(value)
 }

@@ -20,7 +20,7 @@ pub struct Parameters {
 }
 
 /// Reads the parameters, or refuses. GET has them in its query, POST in its body, and the other place is not looked at.
-pub fn parameters(asked: &Asked) -> Result<Parameters, Reply> {
+pub fn parameters(asked: &Asked) -> Result<Parameters, Box<Reply>> {
     if !asked.header(&UPGRADE).is_empty() {
         return Err(no_web_socket(asked));
     }
@@ -28,9 +28,9 @@ pub fn parameters(asked: &Asked) -> Result<Parameters, Reply> {
 }
 
 /// Errors in answers without a document have neither place nor kind.
-fn refused(message: &str) -> Reply {
+fn refused(message: &str) -> Box<Reply> {
     let answer = format!(r#"{{"errors":[{{"message":{}}}],"data":null}}"#, text(message));
-    Reply::data(StatusCode::BAD_REQUEST, "application/json", answer)
+    Box::new(Reply::data(StatusCode::BAD_REQUEST, "application/json", answer))
 }
 
 fn text(message: &str) -> String {
@@ -38,14 +38,14 @@ fn text(message: &str) -> String {
 }
 
 /// Nobody needs subscriptions here; what is left of them is this refusal.
-fn no_web_socket(asked: &Asked) -> Reply {
+fn no_web_socket(asked: &Asked) -> Box<Reply> {
     let version = asked.header(&HeaderName::from_static("sec-websocket-version"));
     let told = format!("unsupported WebSocket protocol version (only 13 is supported): {}\n", text(version));
     let answer = format!(r#"{told}{{"errors":[{{"message":"unable to upgrade"}}],"data":null}}"#);
-    Reply::data(StatusCode::BAD_REQUEST, "text/plain; charset=utf-8", answer)
+    Box::new(Reply::data(StatusCode::BAD_REQUEST, "text/plain; charset=utf-8", answer))
 }
 
-fn from_query(asked: &Asked) -> Result<Parameters, Reply> {
+fn from_query(asked: &Asked) -> Result<Parameters, Box<Reply>> {
     let object = |name: &str| {
         let given = asked.parameter(name);
         if given.is_empty() {
@@ -65,11 +65,11 @@ fn from_query(asked: &Asked) -> Result<Parameters, Reply> {
     })
 }
 
-fn from_body(asked: &Asked) -> Result<Parameters, Reply> {
+fn from_body(asked: &Asked) -> Result<Parameters, Box<Reply>> {
     let media_type = asked.header(&CONTENT_TYPE).split(';').next().unwrap_or_default().trim();
     if !media_type.eq_ignore_ascii_case("application/json") {
         let answer = r#"{"errors":[{"message":"transport not supported"}],"data":null}"#;
-        return Err(Reply::data(StatusCode::BAD_REQUEST, "text/plain; charset=utf-8", answer));
+        return Err(Box::new(Reply::data(StatusCode::BAD_REQUEST, "text/plain; charset=utf-8", answer)));
     }
     let body = &asked.body;
     let undecodable = |complaint: &str| {

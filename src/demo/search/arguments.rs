@@ -32,7 +32,7 @@ fn as_text(value: &Value) -> Option<String> {
 }
 
 /// Whether an object has a field that is true; nothing if it is null or absent.
-pub fn flag(object: &Arguments, name: &str) -> Option<bool> {
+fn flag(object: &Arguments, name: &str) -> Option<bool> {
     match object.get(name) {
         Some(Value::Boolean(truth)) => Some(*truth),
         _ => None,

@@ -1,9 +1,9 @@
 //! The queries about images: lists, single ones, what is built on what, what refers to what.
 
+use super::arguments::texts;
 use super::find::{Candidate, Found, find_images};
-use super::page::{check_common, images_page};
-use super::vulnerabilities;
-use super::{Answered, Arguments, Call, Failure, Filter, Page, Remarks, object, page_info, summary, text, texts};
+use super::{Answered, Arguments, Call, Failure, Filter, Page, Remarks, object, page_info, summary, text};
+use super::{page, vulnerabilities};
 use crate::demo::digest;
 use crate::demo::meta::{Image, ManifestMeta};
 use async_graphql::Value;
@@ -19,10 +19,10 @@ pub fn listed(
     vulnerable: bool,
     remarks: &mut Remarks,
 ) -> Result<(Vec<Value>, Value), Failure> {
-    check_common(page)?;
+    page::check_common(page)?;
     let mut candidates: Vec<Candidate<'_>> = summary::candidates(found, remarks);
     candidates.retain(|candidate| candidate.passes(filter));
-    let (on_page, total) = images_page(page, candidates, call.ties.fresh())?;
+    let (on_page, total) = page::of(page, candidates, call.ties.fresh())?;
     let items: Vec<Value> =
         on_page.iter().map(|candidate| vulnerabilities::image(call, candidate, vulnerable, remarks)).collect();
     let info = page_info(total, items.len());

@@ -17,9 +17,11 @@ use async_graphql::indexmap::IndexMap;
 use async_graphql::{Name, Value};
 use std::collections::BTreeSet;
 
-pub use arguments::{Filter, Page, flag, text, texts};
+pub use arguments::{Filter, Page, text};
 pub use find::{Found, find_images};
-pub use page::{cut, images_page};
+pub use images::{paginated, split};
+pub use page::{check as check_page, cut};
+pub use vulnerabilities::value as summary_value;
 
 /// The arguments of a query, its defaults put in.
 pub type Arguments = IndexMap<Name, Value>;

@@ -1,6 +1,5 @@
 //! Sorting and paging (`pkg/extensions/search/pagination`).
 
-use super::find::Candidate;
 use super::{Failure, Page};
 use crate::demo::ties::Shuffle;
 use crate::demo::time::{self, Time};
@@ -86,15 +85,6 @@ pub fn of<T: Sortable>(page: &Page, mut items: Vec<T>, mut ties: Shuffle) -> Res
 /// Checks a page of images or repositories.
 pub fn check_common(page: &Page) -> Result<(), Failure> {
     check(page, &ORDERS, "repos")
-}
-
-/// A page of images.
-pub fn images_page<'a>(
-    page: &Page,
-    items: Vec<Candidate<'a>>,
-    ties: Shuffle,
-) -> Result<(Vec<Candidate<'a>>, usize), Failure> {
-    of(page, items, ties)
 }
 
 #[cfg(test)]

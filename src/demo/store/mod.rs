@@ -12,8 +12,6 @@ use super::oci::{self, Index, Manifest};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use manifests::Put;
-
 /// Why the store cannot do something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trouble {
