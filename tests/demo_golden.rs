@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "the helpers of tests fail as tests do")]
 
+#[path = "demo/beside_zot.rs"]
+mod beside_zot;
 #[path = "support/demo_compare.rs"]
 mod demo_compare;
 #[path = "support/demo_replay.rs"]

@@ -187,6 +187,12 @@ fn without_layers(text: &str) -> String {
     regex::Regex::new(r"analyze layer \(sha256:[0-9a-f]{64}\)").unwrap().replace_all(text, "analyze layer").into_owned()
 }
 
+/// The queries of a document.
+pub fn queries(request: &Request) -> BTreeSet<String> {
+    let shape = Asked::read(request).map(|asked| asked.shape()).unwrap_or_default();
+    shape.fields.into_values().map(|field| field.name).filter(|name| !name.starts_with("__")).collect()
+}
+
 /// What a document asks for, by response key.
 #[derive(Clone, Debug, Default)]
 struct Shape {
@@ -240,12 +246,16 @@ impl Asked {
     fn shape(&self) -> Shape {
         let mut root = Shape::default();
         if let Some(operation) = self.operation() {
-            self.add(&operation.selection_set.node, &mut root);
+            self.add(&operation.selection_set.node, &mut root, 0);
         }
         root
     }
 
-    fn add(&self, set: &SelectionSet, shape: &mut Shape) {
+    fn add(&self, set: &SelectionSet, shape: &mut Shape, depth: usize) {
+        if depth > 40 {
+            // Fragments that contain themselves; zot refuses them.
+            return;
+        }
         for selection in &set.items {
             match &selection.node {
                 Selection::Field(field) => {
@@ -271,14 +281,14 @@ impl Asked {
                             (entry.late, entry.cut) = (set("offset"), set("limit"));
                         }
                     }
-                    self.add(&field.selection_set.node, entry);
+                    self.add(&field.selection_set.node, entry, depth + 1);
                 }
                 Selection::FragmentSpread(spread) => {
                     if let Some(fragment) = self.document.fragments.get(&spread.node.fragment_name.node) {
-                        self.add(&fragment.node.selection_set.node, shape);
+                        self.add(&fragment.node.selection_set.node, shape, depth + 1);
                     }
                 }
-                Selection::InlineFragment(inline) => self.add(&inline.node.selection_set.node, shape),
+                Selection::InlineFragment(inline) => self.add(&inline.node.selection_set.node, shape, depth + 1),
             }
         }
     }

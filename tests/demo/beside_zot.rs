@@ -1,0 +1,306 @@
+//! An embedded node beside a real zot: the same content through the same API, then random documents to both.
+//!
+//! It runs when `ONEZOT_ZOT` names a zot; `ONEZOT_DOCUMENTS` says how many documents (2000), `ONEZOT_SEED` which ones.
+
+use super::demo_compare::{Content as Body, Request};
+use super::demo_replay::{Sender, Set, Tally, golden, read};
+use onezot::demo::{Content, Settings, Setup};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// The two users' passwords, hashed as zot wants them.
+const HTPASSWD: &str = "alice:$2b$05$onezotonezotonezotoneesG2BLugRhGZeME9gylNRVjP7bxmsEBy\nbob:$2b$05$onezotonezotonezotoneeNtCMIEq7a0dpqmn2N3rmt.Wg/imw94m\n";
+
+/// Ends the zot with the test.
+struct Zot(Child);
+
+impl Drop for Zot {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn start(binary: &str, directory: &std::path::Path) -> (Zot, String) {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut config: Value = serde_json::from_slice(&read("http-config.json")).unwrap();
+    let htpasswd = directory.join("htpasswd");
+    std::fs::write(&htpasswd, HTPASSWD).unwrap();
+    config["http"]["auth"]["htpasswd"]["path"] = json!(htpasswd);
+    config["http"]["address"] = json!("127.0.0.1");
+    config["http"]["port"] = json!(port.to_string());
+    config["distSpecVersion"] = json!("1.1.1");
+    config["log"] = json!({"level": "error"});
+    config["storage"] = json!({"rootDirectory": directory.join("storage"), "gc": false, "dedupe": true});
+    let file = directory.join("config.json");
+    std::fs::write(&file, config.to_string()).unwrap();
+    let mut command = Command::new(binary);
+    command.arg("serve").arg(&file).stdout(Stdio::null()).stderr(Stdio::null());
+    (Zot(command.spawn().unwrap()), format!("http://127.0.0.1:{port}"))
+}
+
+fn request(method: &str, path: String, user: &str, content_type: &str, body: &[u8]) -> Request {
+    use base64::Engine;
+    let base64 = base64::engine::general_purpose::STANDARD.encode(body);
+    let headers = BTreeMap::from([("Content-Type".to_owned(), content_type.to_owned())]);
+    let user = Some(user.to_owned()).filter(|user| !user.is_empty());
+    Request {
+        n: 0,
+        kind: "push".to_owned(),
+        user,
+        method: method.to_owned(),
+        path,
+        headers,
+        body: Body::Bytes { base64 },
+    }
+}
+
+/// Pushes, pulls, stars and bookmarks as clients do.
+async fn fill(to: &Sender, content: &Content) {
+    let expect = |status: u16, expected: u16, what: &str| assert_eq!(status, expected, "{what}");
+    for push in &content.pushes {
+        let mut manifests: Vec<(&str, &str)> =
+            content.manifests[&push.digest].children.iter().map(|child| (child.as_str(), child.as_str())).collect();
+        manifests.push((&push.reference, &push.digest));
+        for (reference, digest) in manifests {
+            let known = &content.manifests[digest];
+            let base = format!("/v2/{}", push.repository);
+            for blob in &known.blobs {
+                let path = format!("{base}/blobs/uploads/?digest={blob}");
+                let upload = request("POST", path, &push.user, "application/octet-stream", &content.bytes[blob]);
+                expect(to.send(&upload).await.status, 201, blob);
+            }
+            let path = format!("{base}/manifests/{reference}");
+            let put = request("PUT", path.clone(), &push.user, &known.media_type, &content.bytes[digest]);
+            expect(to.send(&put).await.status, 201, &path);
+        }
+        // Distinct times, whatever the clock's resolution.
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    for pull in &content.pulls {
+        for _ in 0..pull.times {
+            let path = format!("/v2/{}/manifests/{}", pull.repository, pull.reference);
+            expect(to.send(&request("GET", path.clone(), "alice", "", b"")).await.status, 200, &path);
+        }
+    }
+    for (action, marks) in [("toggleStar", &content.stars), ("toggleBookmark", &content.bookmarks)] {
+        for mark in marks {
+            let path = format!("/v2/_zot/ext/userprefs?action={action}&repo={}", mark.repository);
+            expect(to.send(&request("PUT", path.clone(), &mark.user, "", b"")).await.status, 200, &path);
+        }
+    }
+}
+
+/// Random documents over a schema.
+struct Writer {
+    state: u64,
+    types: BTreeMap<String, Value>,
+    names: Vec<String>,
+    images: Vec<String>,
+    digests: Vec<String>,
+}
+
+impl Writer {
+    fn new(seed: u64, content: &Content) -> Self {
+        let schema: Value = serde_json::from_slice(&read("introspection.json")).unwrap();
+        let types = schema["data"]["__schema"]["types"].as_array().unwrap().clone();
+        let types = types.into_iter().map(|kind| (kind["name"].as_str().unwrap().to_owned(), kind)).collect();
+        let mut names: Vec<String> = content.pushes.iter().map(|push| push.repository.clone()).collect();
+        names.extend(["", "nope", "team-a", "LIB"].map(str::to_owned));
+        let mut images: Vec<String> =
+            content.pushes.iter().map(|push| format!("{}:{}", push.repository, push.reference)).collect();
+        images.extend(["lib", "lib:nope", "nope:1", "", ":", "a:b:c", "lib@sha256:00"].map(str::to_owned));
+        let mut digests: Vec<String> = content.bytes.keys().cloned().collect();
+        digests.extend(["", "sha256", "sha256:a", "a", "sha256:00", "x"].map(str::to_owned));
+        Self { state: seed, types, names, images, digests }
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        self.state = self.state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.state >> 33).unwrap() % limit
+    }
+
+    fn one<'a>(&mut self, of: &'a [&'a str]) -> &'a str {
+        of[self.below(of.len())]
+    }
+
+    fn from(&mut self, of: &[String]) -> String {
+        of[self.below(of.len())].clone()
+    }
+
+    fn document(&mut self) -> String {
+        let queries = self.types["Query"]["fields"].as_array().unwrap().clone();
+        let count = 1 + self.below(10) / 8;
+        let fields: Vec<String> = (0..count)
+            .map(|index| {
+                let mut query = &queries[self.below(queries.len())];
+                // Without a database of CVEs there is not much to say about them.
+                if query["name"].as_str().unwrap().contains("CVE") && self.below(8) > 0 {
+                    query = &queries[self.below(queries.len())];
+                }
+                let name = query["name"].as_str().unwrap();
+                let alias = if index > 0 || self.below(4) == 0 { format!("q{index}:") } else { String::new() };
+                format!("{alias}{name}{}{}", self.arguments(query, name), self.selection(&query["type"], 0))
+            })
+            .collect();
+        format!("{{{}}}", fields.join(" "))
+    }
+
+    fn arguments(&mut self, query: &Value, name: &str) -> String {
+        let mut arguments = Vec::new();
+        for argument in query["args"].as_array().unwrap() {
+            let required = argument["type"]["kind"] == "NON_NULL";
+            if !required && self.below(2) == 0 {
+                continue;
+            }
+            let key = argument["name"].as_str().unwrap();
+            let names = self.names.clone();
+            let value = match (name, key) {
+                (_, "requestedPage") => self.page(),
+                (_, "filter") => self.filter(),
+                ("GlobalSearch", "query") => {
+                    let text = match self.below(4) {
+                        0 => self.from(&names),
+                        1 => self.from(&self.images.clone()),
+                        2 => self.from(&self.digests.clone()),
+                        _ => self
+                            .one(&["a", "app", "team", "/lib/", " infra/b", ":1", ":l", "ap", "multi", "x@y", ":"])
+                            .into(),
+                    };
+                    json!(text).to_string()
+                }
+                ("ImageListForDigest", "id") | (_, "digest") => json!(self.from(&self.digests.clone())).to_string(),
+                (_, "repo") => json!(self.from(&names)).to_string(),
+                (_, "image") => json!(self.from(&self.images.clone())).to_string(),
+                (_, "type") => r#"["application/spdx+json"]"#.to_owned(),
+                (_, "minuend" | "subtrahend") => r#"{Repo:"lib",Tag:"1"}"#.to_owned(),
+                _ => r#""CVE-1""#.to_owned(),
+            };
+            arguments.push(format!("{key}:{value}"));
+        }
+        if arguments.is_empty() { String::new() } else { format!("({})", arguments.join(",")) }
+    }
+
+    fn page(&mut self) -> String {
+        let mut parts = Vec::new();
+        if self.below(3) > 0 {
+            parts.push(format!(
+                "limit:{}",
+                self.one(&["1", "2", "3", "5", "10", "0", "4", "6", "20", "30", "-1", "100"])
+            ));
+        }
+        if self.below(3) == 0 {
+            parts.push(format!("offset:{}", self.one(&["0", "1", "2", "7", "5", "3", "12", "-1", "200"])));
+        }
+        if self.below(3) > 0 {
+            let good = ["RELEVANCE", "UPDATE_TIME", "ALPHABETIC_ASC", "ALPHABETIC_DSC", "DOWNLOADS"];
+            let sort = if self.below(12) == 0 { self.one(&["STARS", "SEVERITY"]) } else { self.one(&good) };
+            parts.push(format!("sortBy:{sort}"));
+        }
+        format!("{{{}}}", parts.join(","))
+    }
+
+    fn filter(&mut self) -> String {
+        let of = [
+            "Os:[\"linux\"]",
+            "Os:[\"Windows\",\"\"]",
+            "Arch:[\"arm64\"]",
+            "Arch:[]",
+            "HasToBeSigned:true",
+            "IsStarred:true",
+            "IsBookmarked:true",
+            "IsStarred:false",
+            "Os:[\" \"]",
+        ];
+        format!("{{{}}}", self.one(&of))
+    }
+
+    /// Some fields of a type. What items are called is always among them, so that they can be told apart.
+    fn selection(&mut self, kind: &Value, depth: usize) -> String {
+        let mut kind = kind;
+        while !kind["ofType"].is_null() {
+            kind = &kind["ofType"];
+        }
+        let name = kind["name"].as_str().unwrap();
+        let fields = self.types[name]["fields"].as_array().cloned().unwrap_or_default();
+        if fields.is_empty() {
+            return String::new();
+        }
+        let mut chosen = Vec::new();
+        for field in &fields {
+            let key = field["name"].as_str().unwrap();
+            let leaf = {
+                let mut inner = &field["type"];
+                while !inner["ofType"].is_null() {
+                    inner = &inner["ofType"];
+                }
+                matches!(inner["kind"].as_str(), Some("SCALAR" | "ENUM"))
+            };
+            let always = (matches!(key, "Name" | "RepoName" | "Tag" | "Rank" | "LastUpdated" | "DownloadCount")
+                && leaf)
+                || (depth == 0 && matches!(key, "Results" | "Repos" | "Images"));
+            if always || (self.below(3) == 0 && (leaf || depth < 4)) {
+                chosen.push(format!("{key}{}", self.selection(&field["type"], depth + 1)));
+            }
+        }
+        if chosen.is_empty() {
+            chosen.push("__typename".to_owned());
+        }
+        format!("{{{}}}", chosen.join(" "))
+    }
+}
+
+#[tokio::test]
+async fn random_documents_have_the_answers_of_zot() {
+    let Ok(binary) = std::env::var("ONEZOT_ZOT") else {
+        println!("ONEZOT_ZOT names no zot: nothing compared");
+        return;
+    };
+    let number = |name: &str, default: u64| std::env::var(name).map_or(default, |text| text.parse().unwrap());
+    let directory = tempfile::tempdir().unwrap();
+    let (zot, url) = start(&binary, directory.path());
+    let zot_sender = Sender::new(url);
+    let settings: Settings = serde_json::from_slice(&std::fs::read(golden("http-config.json")).unwrap()).unwrap();
+    let users = [("alice", "alice-pw"), ("bob", "bob-pw")].map(|(name, word)| (name.to_owned(), word.to_owned()));
+    let node = onezot::demo::Node::start(Setup { settings, users: users.into(), ..Setup::default() }).await.unwrap();
+    let node_sender = Sender::to(&node);
+    let alive = request("GET", "/livez".to_owned(), "", "", b"");
+    let mut patience = 300;
+    while zot_sender.try_send(&alive).await.is_none() {
+        patience -= 1;
+        assert!(patience > 0, "zot does not start");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let content = Content::read(&read("content/content.json"), &read("content/bytes.json")).unwrap();
+    fill(&zot_sender, &content).await;
+    fill(&node_sender, &content).await;
+    Set::read("").teach();
+
+    let mut writer = Writer::new(number("ONEZOT_SEED", 1), &content);
+    let mut tally = Tally::default();
+    let (mut with_data, mut with_items) = (0, 0);
+    for n in 0..number("ONEZOT_DOCUMENTS", 2000) {
+        let document = writer.document();
+        let user = writer.one(&["alice", "alice", "alice", "bob", ""]).to_owned();
+        let body = json!({"query": document}).to_string();
+        let mut asked = request("POST", "/v2/_zot/ext/search".to_owned(), &user, "application/json", body.as_bytes());
+        asked.n = usize::try_from(n).unwrap();
+        asked.kind = "sent".to_owned();
+        let (expected, actual) = (zot_sender.send(&asked).await, node_sender.send(&asked).await);
+        tally.note(&asked, &expected, &actual);
+        let text = String::from_utf8_lossy(&expected.body);
+        with_data += usize::from(!text.contains("\"data\":null"));
+        with_items += usize::from(text.contains("\"data\":{") && text.contains(":[{"));
+        if std::env::var_os("ONEZOT_SHOW").is_some() && n < 12 {
+            println!("{user:?} {document} -> {}", text.chars().take(300).collect::<String>());
+        }
+        if tally.last_failed(asked.n) {
+            println!("document {n} of {user:?}: {document}");
+        }
+    }
+    drop(zot);
+    println!("{with_data} answers have data, {with_items} have lists with something in them");
+    tally.settle("beside a zot", &[]);
+}
