@@ -121,7 +121,9 @@ impl Registry {
             Err(refused) => return *refused,
         };
         if !self.may(route, asked, &caller.user) {
-            return refusal::forbidden(asked, &self.realm, &caller.user);
+            let mut refused = refusal::forbidden(asked, &self.realm, &caller.user);
+            caller.mark(&mut refused);
+            return refused;
         }
         let mut reply = match route {
             Route::Search => self.search.answer(self, asked, &caller.user).await,

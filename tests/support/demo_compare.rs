@@ -68,7 +68,9 @@ pub fn differences(request: &Request, expected: &Answer, actual: &Answer) -> Vec
                 found.push(format!("body {other:?} instead of {one:?}"));
             }
         }
-        _ if expected.body != actual.body => found.push("other bytes".to_owned()),
+        _ if without_boundaries(&expected.body) != without_boundaries(&actual.body) => {
+            found.push("other bytes".to_owned());
+        }
         _ => {}
     }
     found
@@ -76,8 +78,15 @@ pub fn differences(request: &Request, expected: &Answer, actual: &Answer) -> Vec
 
 /// Names of uploads differ from run to run.
 fn without_uploads(text: &str) -> String {
-    let uuid = regex::Regex::new("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").unwrap();
+    // Boundaries of multipart bodies are as random.
+    let uuid = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|--[0-9a-f]{60}";
+    let uuid = regex::Regex::new(uuid).unwrap();
     uuid.replace_all(text, "UPLOAD").into_owned()
+}
+
+/// Boundaries are as random in bytes that are no text.
+fn without_boundaries(bytes: &[u8]) -> Vec<u8> {
+    regex::bytes::Regex::new("--[0-9a-f]{60}").unwrap().replace_all(bytes, &b"--BOUNDARY"[..]).into_owned()
 }
 
 /// Headers of the transport, and those that zot's recordings leave out.

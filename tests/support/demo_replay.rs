@@ -206,7 +206,7 @@ impl Tally {
         let expected: BTreeSet<usize> = exceptions.iter().map(|(n, _)| *n).collect();
         let failed: BTreeSet<usize> = self.failures.iter().map(|(n, _)| *n).collect();
         for (n, found) in self.failures.iter().filter(|(n, _)| !expected.contains(n)) {
-            let mut shown: String = found.chars().take(1500).collect();
+            let mut shown: String = found.chars().take(2500).collect();
             if shown.len() < found.len() {
                 shown.push('…');
             }

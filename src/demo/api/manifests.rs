@@ -16,8 +16,8 @@ pub const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-d
 const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 /// A tag that was set besides a digest.
 const TAG: HeaderName = HeaderName::from_static("oci-tag");
-/// How many tags can be set at once.
-const MOST_TAGS: usize = 10;
+/// How many tags can be set at once: as many of the longest as fit the target that proxies let pass.
+const MOST_TAGS: usize = 46;
 
 /// Answers a request for a manifest.
 pub fn answer(registry: &Registry, asked: &Asked, user: &str, name: &str, reference: &str) -> Reply {
@@ -114,8 +114,12 @@ fn further_tags(asked: &Asked, reference: &str) -> Result<Vec<String>, Box<Reply
     let mut seen = BTreeSet::new();
     let mut tags = Vec::new();
     for tag in asked_for.iter().map(|tag| tag.trim()) {
+        if tag.is_empty() {
+            return Err(invalid(StatusCode::BAD_REQUEST, "empty tag query parameter"));
+        }
         if !is_tag(tag) {
-            return Err(invalid(StatusCode::BAD_REQUEST, "invalid tag query parameter"));
+            let reason = "invalid tag query parameter: not a valid OCI/Docker tag";
+            return Err(invalid(StatusCode::BAD_REQUEST, reason));
         }
         if seen.insert(tag) {
             tags.push(tag.to_owned());

@@ -1,6 +1,6 @@
 //! Manifests of the store: pushing, reading and deleting them, and what that does to `index.json`.
 
-use super::{Entry, Repository, Store, Trouble};
+use super::{Entry, Repository, Store, Trouble, schema};
 use crate::demo::oci::{self, Descriptor, Index, Manifest};
 use crate::demo::{digest, go_json};
 use bytes::Bytes;
@@ -100,19 +100,27 @@ impl Repository {
         if body.is_empty() {
             return Err(Trouble::BadManifest(None));
         }
+        let of_oci = matches!(media_type, oci::MANIFEST | oci::INDEX);
+        let bad = |complaint: String| Trouble::BadManifest(of_oci.then_some(complaint));
         if let Some(complaint) = go_json::complaint(body) {
-            let complaint = matches!(media_type, oci::MANIFEST | oci::INDEX)
-                .then(|| format!("manifest format mismatch: {complaint}"));
-            return Err(Trouble::BadManifest(complaint));
+            // Go's two ways to read JSON have two names for an early end.
+            let complaint = complaint.replace("unexpected EOF", "unexpected end of JSON input");
+            return Err(bad(format!("manifest format mismatch: {complaint}")));
         }
-        let unreadable = |error: serde_json::Error| Trouble::BadManifest(Some(error.to_string()));
+        let unreadable = |error: serde_json::Error| bad(error.to_string());
+        if of_oci {
+            let value = serde_json::from_slice(body).map_err(unreadable)?;
+            if let Some(violation) = schema::violation(media_type, &value) {
+                return Err(bad(violation));
+            }
+        }
         let (needed, subject): (Vec<Descriptor>, Option<Descriptor>) = if oci::is_index(media_type) {
             let index: Index = serde_json::from_slice(body).map_err(unreadable)?;
             (index.manifests, index.subject)
         } else {
             let manifest: Manifest = serde_json::from_slice(body).map_err(unreadable)?;
             if digest::check(&manifest.config.digest).is_err() {
-                return Err(Trouble::BadManifest(Some("config: digest is required".to_owned())));
+                return Err(bad("config: digest is required".to_owned()));
             }
             let known =
                 media_type == oci::DOCKER_MANIFEST || matches!(&*manifest.config.media_type, oci::CONFIG | oci::EMPTY);
@@ -126,7 +134,7 @@ impl Repository {
             return Err(Trouble::BadManifest(None));
         }
         // zot looks for a subject in OCI's own types only.
-        Ok(subject.filter(|_| matches!(media_type, oci::MANIFEST | oci::INDEX)).map(|subject| subject.digest))
+        Ok(subject.filter(|_| of_oci).map(|subject| subject.digest))
     }
 
     /// Adds an entry, in the place of the one that its tag pointed to.

@@ -5,6 +5,7 @@
 //! range or by mounting (`CheckBlob` in `pkg/storage/imagestore`).
 
 mod manifests;
+mod schema;
 mod uploads;
 
 use super::digest;
