@@ -4,20 +4,26 @@
 //! random ones (`ONEZOT_CASES`, default 2000; `ONEZOT_SEED`), reads and writes, whose answers must be alike.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+// What other tests use of what is shared.
+#![allow(dead_code)]
 
-mod support;
+#[path = "support/demo_compare.rs"]
+mod demo_compare;
+#[path = "support/demo_replay.rs"]
+mod demo_replay;
+#[path = "support/oracle.rs"]
+mod oracle;
 #[path = "support/wire.rs"]
 mod wire;
 #[path = "support/zots.rs"]
 mod zots;
 
+use demo_compare::queries;
+use demo_replay::{Sender, Set};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use support::client::Client;
-use support::compare::{Rules, compare};
-use support::golden;
 use wire::Got;
 use zots::{Call, Content, Zot};
 
@@ -188,34 +194,45 @@ async fn three_zots_behind_onezot_answer_as_one_zot() {
 
 /// Sends the recorded GraphQL requests to both sides.
 async fn recorded_documents(sides: &Sides, failed: &mut Vec<String>) {
-    let mut one = Client::new(sides.one.address);
-    let mut fleet = Client::new(sides.running.addresses[0]);
+    let set = Set::read("");
+    set.teach();
+    let one = Sender::new(format!("http://{}", sides.one.address));
+    let fleet = Sender::new(format!("http://{}", sides.running.addresses[0]));
     let mut counts: BTreeMap<String, (usize, usize)> = BTreeMap::new();
-    for request in golden::requests().iter().filter(|request| request.kind == "sent" && request.is_graphql()) {
-        let (method, path, lines) = (&request.method, &request.path, request.lines());
-        let mut expected = one.send(method, path, &lines, request.body.as_deref()).await.unwrap();
+    for request in set.requests.iter().filter(|r| r.kind == "sent" && r.path.starts_with("/v2/_zot/ext/search")) {
+        let mut expected = one.send(request).await;
         // As in the recordings.
-        expected.headers.retain(|(name, _)| {
-            !FREE.contains(&name.as_str()) && (name != "content-length" || request.method == "HEAD")
-        });
-        let found: Vec<String> = match fleet.send(method, path, &lines, request.body.as_deref()).await {
-            Ok(actual) => {
-                let found = compare(request, &expected, &actual, Rules::LIVE);
-                found.iter().map(ToString::to_string).collect()
-            }
-            Err(error) => vec![error],
-        };
-        let kind = request.name().split('/').take(2).collect::<Vec<_>>().join("/");
-        let alike = counts.entry(kind).or_default();
-        alike.1 += 1;
-        alike.0 += usize::from(found.is_empty());
-        if !found.is_empty() {
-            failed.push(format!("document {} {}: {found:?}", request.n, request.name()));
+        expected
+            .headers
+            .retain(|name, _| !FREE.contains(&name.as_str()) && (name != "content-length" || request.method == "HEAD"));
+        let found = demo_compare::differences(request, &expected, &fleet.send(request).await);
+        for name in queries(request) {
+            let alike = counts.entry(name).or_default();
+            alike.1 += 1;
+            alike.0 += usize::from(found.is_empty());
+        }
+        if !found.is_empty() && document_exception(request).is_none() {
+            failed.push(format!("document {}: {found:?}", request.n));
         }
     }
-    for (kind, (alike, total)) in counts {
-        println!("{kind}: {alike} of {total} alike");
+    for (name, (alike, total)) in counts {
+        println!("{name}: {alike} of {total} alike");
     }
+}
+
+/// The README's exceptions among documents.
+fn document_exception(request: &demo_compare::Request) -> Option<&'static str> {
+    let composed = ["DerivedImageList", "BaseImageList", "CVEDiffListForImages"];
+    if queries(request).iter().any(|name| composed.contains(&name.as_str())) {
+        return Some("composed queries are not composed yet");
+    }
+    let path = percent_encoding::percent_decode_str(&request.path).decode_utf8_lossy().into_owned();
+    let text = path + &String::from_utf8_lossy(&request.body.bytes());
+    if text.contains("9223372036854775807") || text.contains("[null]") {
+        return Some("a zot panics");
+    }
+    let is_handshake = request.headers.keys().any(|name| name.eq_ignore_ascii_case("upgrade"));
+    is_handshake.then_some("the handshake of a WebSocket is not passed on")
 }
 
 /// The README's exceptions, as far as the requests here show them.
