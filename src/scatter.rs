@@ -517,6 +517,8 @@ fn is_stale_connection(error: &ClientError) -> bool {
 }
 
 /// Resolves names by what the fleet already knows, so that both ways to a node go to the same address.
+///
+/// The addresses have no port: a client that gets one keeps it for a URL without a port, and nodes may share a host.
 #[derive(Clone)]
 struct FleetNames(Arc<Fleet>);
 
@@ -530,12 +532,35 @@ impl tower_service::Service<Name> for FleetNames {
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
-        let found = self.0.nodes().iter().find(|node| node.url.is_at(name.as_str()));
-        let addresses = found.map(|node| node.addresses().to_vec()).unwrap_or_default();
-        std::future::ready(if addresses.is_empty() {
-            Err(std::io::Error::other("the name of the node has not been resolved"))
-        } else {
-            Ok(addresses.into_iter())
+        let nodes = self.0.nodes().iter().filter(|node| node.url.is_at(name.as_str()));
+        let found = nodes.map(|node| node.addresses()).find(|addresses| !addresses.is_empty());
+        std::future::ready(match found {
+            Some(addresses) => {
+                let without_port: Vec<_> = addresses.iter().map(|address| SocketAddr::new(address.ip(), 0)).collect();
+                Ok(without_port.into_iter())
+            }
+            None => Err(std::io::Error::other("the name of the node has not been resolved")),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fleet::{NodeUrl, Placement};
+    use tower_service::Service as _;
+
+    async fn fleet(urls: &[&str]) -> Arc<Fleet> {
+        let node = |url: &&str| Node::new((*url).to_owned(), NodeUrl::try_from((*url).to_owned()).unwrap());
+        let fleet = Fleet::new(urls.iter().map(node).collect(), Placement::default());
+        assert!(fleet.resolve().await);
+        Arc::new(fleet)
+    }
+
+    #[tokio::test]
+    async fn nodes_on_one_host_are_told_apart_by_the_port_of_their_url() {
+        let fleet = fleet(&["http://localhost:5001", "http://localhost"]).await;
+        let mut found = FleetNames(fleet).call("localhost".parse().unwrap()).await.unwrap();
+        assert!(found.len() > 0 && found.all(|address| address.port() == 0));
     }
 }
