@@ -2,7 +2,7 @@
 //! [`crate::scatter`] and answered here.
 
 use crate::answer::{self, Answer};
-use crate::config::Config;
+use crate::config::{Config, Partial};
 use crate::door;
 use crate::fleet::{Fleet, Node};
 use crate::graphql::{GraphQl, Planning};
@@ -92,10 +92,24 @@ impl Gateway {
         let CatalogAsk { upstream, target, page } = ask;
         let ask = Ask { method: Method::GET, target: upstream, headers, sender, body: Bytes::new(), is_read: true };
         match self.scatter.catalogs(&ask).await.judge(self.config.partial) {
-            Verdict::Parts { parts, headers, failures } => {
+            Verdict::Parts { parts, headers, mut failures } => {
                 let whole = crate::merge::catalogs(parts);
                 let is_missing = !page.last.is_empty() && !whole.contains(&page.last);
-                let is_hidden = is_missing && self.scatter.continues_after(&ask, &page.last, &target).await;
+                let is_hidden = is_missing
+                    && match self.scatter.continues_after(&ask, &page.last, &target).await {
+                        Ok(continues) => continues,
+                        Err(failure) => {
+                            let Failure { node, kind, cause } = &failure;
+                            tracing::warn!(node, %kind, cause, "a node failed in a fan-out");
+                            if self.config.partial == Partial::Fail {
+                                return answer::fan_out_failed("the catalog would be incomplete", &[failure]);
+                            }
+                            if failures.iter().all(|known| known.node != failure.node) {
+                                failures.push(failure);
+                            }
+                            false
+                        }
+                    };
                 let cut = page.cut(&whole, is_hidden);
                 answer::catalog(headers, cut.entries, cut.link.as_deref(), &failures)
             }
@@ -113,7 +127,7 @@ impl Gateway {
         let (method, headers) = (header.method.clone(), header.headers.clone());
         let ask = Ask { method, target, headers, sender, body, is_read: false };
         // A broadcast writes: a node that lacks it is always an error, whatever is allowed for reads.
-        Ok(match self.scatter.broadcast(&ask).await.judge(crate::config::Partial::Fail) {
+        Ok(match self.scatter.broadcast(&ask).await.judge(Partial::Fail) {
             Verdict::Parts { mut parts, .. } => {
                 parts.drain(..).next().map_or_else(answer::internal_error, answer::relay)
             }

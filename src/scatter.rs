@@ -233,15 +233,20 @@ impl Scatter {
     }
 
     /// Whether the owner of `last`, asked for the client's own page, has something behind it. Then it has `last`, too,
-    /// though the client may not see it. A failure is no reason to think so.
-    pub async fn continues_after(&self, ask: &Ask, last: &str, page: &str) -> bool {
-        let Some(owner) = self.fleet.nodes().get(self.fleet.owner(last).node) else { return false };
+    /// though the client may not see it.
+    ///
+    /// # Errors
+    ///
+    /// The owner's failure: nobody else knows.
+    pub async fn continues_after(&self, ask: &Ask, last: &str, page: &str) -> Result<bool, Failure> {
+        let Some(owner) = self.fleet.nodes().get(self.fleet.owner(last).node) else { return Ok(false) };
         let deadline = Instant::now() + self.total;
-        let answer = self.ask(owner.clone(), ask, page, self.answer_bytes, deadline).await;
-        answer.is_ok_and(|answer| {
-            let listed = serde_json::from_slice::<Catalog>(&answer.body).ok().and_then(|listed| listed.repositories);
-            answer.status == StatusCode::OK && listed.is_some_and(|names| !names.is_empty())
-        })
+        let answer = self.ask(owner.clone(), ask, page, self.answer_bytes, deadline).await?;
+        if answer.status != StatusCode::OK {
+            let kind = FailureKind::Refused(answer.status);
+            return Err(Failure { node: answer.name, kind, cause: format!("page {page} of its catalog") });
+        }
+        Ok(listed(owner, &answer.body)?.is_some_and(|names| !names.is_empty()))
     }
 
     /// The fleet that is asked.
@@ -376,10 +381,8 @@ impl Scatter {
                     Some(_) => Err(unusable(&node, format!("page {target} of its catalog: {}", answer.status))),
                 };
             }
-            let listed: Catalog = serde_json::from_slice(&answer.body)
-                .map_err(|error| unusable(&node, format!("its catalog is not one: {error}")))?;
             left = left.saturating_sub(answer.body.len());
-            let page = listed.repositories.unwrap_or_default();
+            let page = listed(&node, &answer.body)?.unwrap_or_default();
             let got_further = !page.is_empty();
             names.extend(page);
             let link = answer.headers.get(LINK).and_then(|link| link.to_str().ok()).and_then(page::next_link);
@@ -457,6 +460,13 @@ impl Scatter {
 #[derive(serde::Deserialize)]
 struct Catalog {
     repositories: Option<Vec<String>>,
+}
+
+/// The names in a page of a node's catalog.
+fn listed(node: &Node, body: &[u8]) -> Result<Option<Vec<String>>, Failure> {
+    let page: Catalog =
+        serde_json::from_slice(body).map_err(|error| unusable(node, format!("its catalog is not one: {error}")))?;
+    Ok(page.repositories)
 }
 
 async fn read_body(node: &Node, mut body: Incoming, limit: usize, idle: Duration) -> Result<Bytes, Failure> {

@@ -592,3 +592,27 @@ async fn gateways_come_and_go_in_one_process() {
     // Other tests of this process open and close some, too; fifty gateways that stayed would be seen.
     assert!(descriptors() < after_first + 40, "{after_first} -> {}", descriptors());
 }
+
+#[tokio::test]
+async fn a_node_that_cannot_say_what_follows_a_hidden_name_is_missing() {
+    let bad: [fn() -> http::Response<http_body_util::Full<bytes::Bytes>>; 3] =
+        [|| reply(503, ""), || reply(429, ""), || reply(200, "<html>")];
+    for answer in bad {
+        let node = Stub::new(move |seen| match seen.target.contains("last=") {
+            true => answer(),
+            false => reply(200, r#"{"repositories":["a","z"]}"#),
+        })
+        .await;
+        let strict = gateway(&[node.address], "").await;
+        let got = get(strict.addresses[0], "/v2/_catalog?n=5&last=hidden").await;
+        assert_eq!(got.status, 502, "{}", got.text());
+        assert!(error_of(&got).1.contains("node zot-0"), "{}", got.text());
+        strict.stop().await;
+
+        let lax = gateway(&[node.address], "partial: warn\n").await;
+        let got = get(lax.addresses[0], "/v2/_catalog?n=5&last=hidden").await;
+        assert_eq!((got.status, got.text()), (200, r#"{"repositories":[]}"#));
+        assert_eq!(got.header("warning"), Some("199 onezot \"incomplete: no answer from zot-0\""));
+        lax.stop().await;
+    }
+}
