@@ -14,7 +14,7 @@ use crate::scatter::{Ask, Failure, FailureKind, Scatter, Verdict};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use http::header::{self, HOST, LOCATION};
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::prelude::{Error, ErrorType, HttpPeer, Result};
@@ -82,7 +82,7 @@ impl Gateway {
         if bytes as u64 > limits.header_bytes.as_u64() || header.headers.len() > limits.header_count {
             return Some(answer::header_too_large());
         }
-        if !header.headers.contains_key(HOST) && header.version == http::Version::HTTP_11 {
+        if !header.headers.contains_key(HOST) && header.version == Version::HTTP_11 {
             return Some(answer::bad_request("missing required Host header"));
         }
         None
@@ -216,7 +216,7 @@ impl ProxyHttp for Gateway {
         door::request_began();
         let timeouts = &self.config.timeouts;
         let downstream = session.as_mut();
-        // Where the request itself ends the connection (HTTP/1.0, two lengths of a body), that stands.
+        // pingora has decided by now whether the connection may stay open; that is left as it is.
         if downstream.get_keepalive().is_some() {
             downstream.set_keepalive(Some(timeouts.keepalive.as_secs().max(1)));
         }
@@ -373,11 +373,12 @@ impl ProxyHttp for Gateway {
     }
 
     async fn response_filter(&self, session: &mut Session, upstream: &mut ResponseHeader, ctx: &mut Ctx) -> Result<()> {
-        // HTTP/1.0 has no chunks: the end of the connection is the end of the body.
-        if session.req_header().version == http::Version::HTTP_10
-            && upstream.remove_header(&header::TRANSFER_ENCODING).is_some()
-        {
-            session.set_keepalive(None);
+        close_when_stopping(session);
+        if session.req_header().version < Version::HTTP_11 {
+            // Chunks are unknown to it: without a length, the end of the connection is the end of the body.
+            if upstream.remove_header(&header::TRANSFER_ENCODING).is_some() {
+                session.set_keepalive(None);
+            }
         }
         if let Some(node) = ctx.node(&self.fleet) {
             node.was_reached();
@@ -445,8 +446,16 @@ impl ProxyHttp for Gateway {
     }
 }
 
+/// Tells the client of an answer to come that its connection is of no use any more.
+fn close_when_stopping(session: &mut Session) {
+    if session.is_process_shutting_down() {
+        session.set_keepalive(None);
+    }
+}
+
 /// Writes an answer of onezot's own. Always `Ok(true)`: the request is answered.
 async fn send(session: &mut Session, answer: Answer) -> Result<bool> {
+    close_when_stopping(session);
     let Answer { status, headers, body } = answer;
     let mut header = ResponseHeader::build(status, Some(headers.len() + 1))?;
     for (name, value) in &headers {

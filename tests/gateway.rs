@@ -616,3 +616,64 @@ async fn a_node_that_cannot_say_what_follows_a_hidden_name_is_missing() {
         lax.stop().await;
     }
 }
+
+#[tokio::test]
+async fn a_client_of_http_1_0_gets_what_it_understands() {
+    let chunked = Stub::raw(|mut stream, _| async move {
+        read_header(&mut stream).await;
+        let answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\ndone\r\n0\r\n\r\n";
+        stream.write_all(answer).await.unwrap();
+    })
+    .await;
+    let running = gateway(&[chunked.address], "").await;
+    let to = running.addresses[0];
+    for (connection, target) in
+        [("", "/v2/a/tags/list"), ("", "/livez"), ("Connection: keep-alive\r\n", "/v2/a/tags/list")]
+    {
+        let mut client = TcpStream::connect(to).await.unwrap();
+        let request = format!("GET {target} HTTP/1.0\r\nHost: r\r\n{connection}\r\n");
+        client.write_all(request.as_bytes()).await.unwrap();
+        let got = parse(&closed(client).await);
+        assert_eq!((got.status, got.header("transfer-encoding")), (200, None), "{connection}{target}");
+        assert_eq!(got.header("connection"), Some("close"), "{connection}{target}");
+        assert_eq!(got.text(), if target == "/livez" { "ok" } else { "done" });
+    }
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn answers_of_a_gateway_that_stops_close_their_connections() {
+    let (go, gone) = tokio::sync::watch::channel(false);
+    let node = Stub::raw(move |mut stream, _| {
+        let mut gone = gone.clone();
+        async move {
+            read_header(&mut stream).await;
+            gone.wait_for(|gone| *gone).await.unwrap();
+            let body = r#"{"repositories":[]}"#;
+            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    })
+    .await;
+    let running = gateway(&[node.address], "timeouts: {drain: 20s}\n").await;
+    let to = running.addresses[0];
+    let mut clients = Vec::new();
+    for target in ["/v2/a/tags/list", "/v2/_catalog"] {
+        let mut client = TcpStream::connect(to).await.unwrap();
+        client.write_all(format!("GET {target} HTTP/1.1\r\nHost: r\r\n\r\n").as_bytes()).await.unwrap();
+        clients.push(client);
+    }
+    while running.in_flight() < 2 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let stopping = tokio::spawn(running.stop());
+    while TcpStream::connect(to).await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    go.send_replace(true);
+    for client in clients {
+        let got = parse(&closed(client).await);
+        assert_eq!((got.status, got.header("connection")), (200, Some("close")));
+    }
+    assert_eq!(stopping.await.unwrap(), 0);
+}
