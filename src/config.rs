@@ -81,7 +81,7 @@ pub struct Timeouts {
     /// For a node to begin its answer.
     #[serde(with = "humantime_serde")]
     pub headers: Duration,
-    /// For all that one node is asked in a fan-out.
+    /// For all that one node is asked in a fan-out, and for a client to send a body that is read whole.
     #[serde(with = "humantime_serde")]
     pub total: Duration,
     /// Between two pieces of a body, in either direction.

@@ -14,7 +14,7 @@ use crate::scatter::{Ask, Failure, FailureKind, Scatter, Verdict};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use http::header::{self, HOST, LOCATION};
-use http::{HeaderMap, Method, Version};
+use http::{HeaderMap, Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::prelude::{Error, ErrorType, HttpPeer, Result};
@@ -120,8 +120,9 @@ impl Gateway {
 
     async fn answer_broadcast(&self, session: &mut Session, target: String, sender: Sender) -> Result<Answer> {
         let limit = self.config.limits.body_bytes.as_u64();
-        let Some(body) = read_body(session, limit).await? else {
-            return Ok(answer::body_too_large(limit));
+        let body = match self.read_body(session, limit).await? {
+            Ok(body) => body,
+            Err(refusal) => return Ok(refusal),
         };
         let header = session.req_header();
         let (method, headers) = (header.method.clone(), header.headers.clone());
@@ -151,9 +152,9 @@ impl Gateway {
         let body = if method == Method::GET {
             Bytes::new()
         } else {
-            match read_body(session, limit).await? {
-                Some(body) => body,
-                None => return Ok(Some(answer::body_too_large(limit))),
+            match self.read_body(session, limit).await? {
+                Ok(body) => body,
+                Err(refusal) => return Ok(Some(refusal)),
             }
         };
         let ask = Ask { method, target, headers, sender, body, is_read: true };
@@ -167,6 +168,14 @@ impl Gateway {
                 }
                 plan => Ok(Some(self.graphql.carry_out(&self.scatter, &ask, &request, &plan).await)),
             },
+        }
+    }
+
+    /// Reads the whole body of a request, or says why it is not read.
+    async fn read_body(&self, session: &mut Session, limit: u64) -> Result<Result<Bytes, Answer>> {
+        match tokio::time::timeout(self.config.timeouts.total, read_body(session, limit)).await {
+            Ok(read) => Ok(read?.ok_or_else(|| answer::body_too_large(limit))),
+            Err(_) => Ok(Err(answer::client_too_slow())),
         }
     }
 
@@ -333,7 +342,7 @@ impl ProxyHttp for Gateway {
         }
         // What may have had effect is never repeated. A read is, once, when the pooled connection was dead; and where
         // any node would do, it goes on to the next, as long as the client has seen nothing.
-        let untouched = session.response_written().is_none() && !session.as_ref().retry_buffer_truncated();
+        let untouched = !is_answered(session) && !session.as_ref().retry_buffer_truncated();
         let may_repeat = upstream && untouched && session.req_header().method.is_safe();
         error.retry.decide_reuse(client_reused);
         let stale = error.retry() && ctx.resent == 0;
@@ -395,7 +404,7 @@ impl ProxyHttp for Gateway {
             tracing::warn!(node, %kind, cause, "a node failed a request");
         }
         let answer = match error.esource() {
-            _ if session.response_written().is_some() => None,
+            _ if is_answered(session) => None,
             ErrorSource::Upstream => Some(match &ctx.failure {
                 Some(failure) => answer::node_failed(failure),
                 None => answer::internal_error(),
@@ -444,6 +453,12 @@ impl ProxyHttp for Gateway {
             "request"
         );
     }
+}
+
+/// Whether the client has seen the beginning of its answer. `100 Continue` is none.
+fn is_answered(session: &Session) -> bool {
+    let seen = session.response_written();
+    seen.is_some_and(|header| !header.status.is_informational() || header.status == StatusCode::SWITCHING_PROTOCOLS)
 }
 
 /// Tells the client of an answer to come that its connection is of no use any more.
@@ -506,10 +521,10 @@ async fn read_body(session: &mut Session, limit: u64) -> Result<Option<Bytes>> {
     if headers.get(header::EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
         && let ServerSession::H1(downstream) = session.as_mut()
     {
-        downstream.write_continue_response().await?;
+        downstream.write_continue_response().await.map_err(Error::into_down)?;
     }
     let mut whole = BytesMut::new();
-    while let Some(piece) = session.as_mut().read_request_body().await? {
+    while let Some(piece) = session.as_mut().read_request_body().await.map_err(Error::into_down)? {
         if (whole.len() + piece.len()) as u64 > limit {
             return Ok(None);
         }

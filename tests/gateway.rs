@@ -158,7 +158,7 @@ async fn odd_paths_never_reach_a_node() {
 async fn catalog_node(names: &'static [&'static str], page: usize) -> Stub {
     Stub::new(move |seen| {
         let last = seen.target.split("last=").nth(1).map(|rest| rest.split('&').next().unwrap());
-        let start = last.map_or(0, |last| names.iter().position(|name| *name == last).unwrap() + 1);
+        let start = last.map_or(0, |last| names.iter().position(|name| *name == last).map_or(names.len(), |at| at + 1));
         let entries = &names[start..names.len().min(start + page)];
         let mut response = reply(200, serde_json::json!({"repositories": entries}).to_string());
         let headers = response.headers_mut();
@@ -676,4 +676,63 @@ async fn answers_of_a_gateway_that_stops_close_their_connections() {
         assert_eq!((got.status, got.header("connection")), (200, Some("close")));
     }
     assert_eq!(stopping.await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_failure_after_100_continue_is_told() {
+    let node = Stub::raw(|mut stream, _| async move {
+        read_header(&mut stream).await;
+        stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.unwrap();
+        stream.read_u8().await.unwrap();
+    })
+    .await;
+    let running = gateway(&[node.address], "").await;
+    let mut client = TcpStream::connect(running.addresses[0]).await.unwrap();
+    let header = "PUT /v2/a/manifests/1 HTTP/1.1\r\nHost: r\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n";
+    client.write_all(header.as_bytes()).await.unwrap();
+    assert!(read_header(&mut client).await.unwrap().starts_with("HTTP/1.1 100 "));
+    client.write_all(b"hello").await.unwrap();
+    let got = parse(&closed(client).await);
+    assert_eq!(got.status, 502);
+    assert!(error_of(&got).1.contains("node zot-0"), "{}", got.text());
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_body_for_every_node_that_does_not_come_is_408_and_one_that_is_wrong_400() {
+    let (stubs, addresses) = ok_nodes(1).await;
+    let post = "POST /v2/_zot/ext/cosign HTTP/1.1\r\nHost: r\r\nContent-Length: 5\r\n";
+    for timeouts in ["{idle: 300ms}", "{total: 300ms}"] {
+        let running = gateway(&addresses, &format!("timeouts: {timeouts}\n")).await;
+        let to = running.addresses[0];
+        let mut client = TcpStream::connect(to).await.unwrap();
+        client.write_all(format!("{post}Expect: 100-continue\r\n\r\n").as_bytes()).await.unwrap();
+        assert!(read_header(&mut client).await.unwrap().starts_with("HTTP/1.1 100 "));
+        assert_eq!(parse(&closed(client).await).status, 408, "{timeouts}");
+
+        let mut client = TcpStream::connect(to).await.unwrap();
+        client.write_all(format!("{post}\r\nkey").as_bytes()).await.unwrap();
+        assert_eq!(parse(&closed(client).await).status, 408, "{timeouts}");
+
+        let wrong = post.replace("Content-Length: 5", "Transfer-Encoding: chunked");
+        assert_eq!(send(to, format!("{wrong}\r\nxyz\r\n\r\n")).await.status, 400);
+        running.stop().await;
+    }
+
+    // A byte at a time, each well within any timeout of a single read.
+    let running = gateway(&addresses, "timeouts: {total: 500ms}\n").await;
+    let (mut read, mut write) = TcpStream::connect(running.addresses[0]).await.unwrap().into_split();
+    write.write_all(post.replace(": 5", ": 100000").as_bytes()).await.unwrap();
+    write.write_all(b"\r\n").await.unwrap();
+    let dripping = tokio::spawn(async move {
+        while write.write_all(b"x").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    let mut answer = Vec::new();
+    let _ = tokio::time::timeout(HANG, read.read_to_end(&mut answer)).await.expect("a slow body is not cut off");
+    assert_eq!(parse(&answer).status, 408);
+    dripping.abort();
+    assert!(stubs[0].seen().is_empty(), "what did not come whole reaches nobody");
+    running.stop().await;
 }
