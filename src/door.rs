@@ -51,18 +51,15 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Door<A> {
         tokio::pin!(serve);
         let mut patience = self.header_within;
         loop {
+            let busy = *is_busy.borrow_and_update();
             tokio::select! {
                 rest = &mut serve => return rest,
-                began = tokio::time::timeout(patience, is_busy.wait_for(|busy| *busy)) => {
-                    if began.is_err() {
-                        tracing::debug!("a client did not send the header of a request in time");
-                        return None;
-                    }
+                // Whatever happened since: requests may come and go between two looks.
+                _ = is_busy.changed() => patience = self.keepalive + self.header_within,
+                () = tokio::time::sleep(patience), if !busy => {
+                    tracing::debug!("a client did not send the header of a request in time");
+                    return None;
                 }
-            }
-            tokio::select! {
-                rest = &mut serve => return rest,
-                _ = is_busy.wait_for(|busy| !*busy) => patience = self.keepalive + self.header_within,
             }
         }
     }

@@ -736,3 +736,20 @@ async fn a_body_for_every_node_that_does_not_come_is_408_and_one_that_is_wrong_4
     assert!(stubs[0].seen().is_empty(), "what did not come whole reaches nobody");
     running.stop().await;
 }
+
+#[tokio::test]
+async fn a_connection_that_is_used_stays_open() {
+    let (_stubs, addresses) = ok_nodes(1).await;
+    let running = gateway(&addresses, "timeouts: {client_headers: 1s, keepalive: 1s}\n").await;
+    let mut client = TcpStream::connect(running.addresses[0]).await.unwrap();
+    let began = Instant::now();
+    // For longer than a connection without a request would be let to live.
+    while began.elapsed() < Duration::from_secs(4) {
+        client.write_all(b"GET /livez HTTP/1.1\r\nHost: r\r\n\r\n").await.unwrap();
+        let header = read_header(&mut client).await.expect("the connection was closed");
+        assert!(header.starts_with("HTTP/1.1 200 "), "{header}");
+        client.read_exact(&mut [0; 2]).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    running.stop().await;
+}
