@@ -245,15 +245,6 @@ impl ProxyHttp for Gateway {
             host: header.headers.get(HOST).cloned(),
         };
         let plan = plan::plan(&self.fleet, &header.method, header.raw_path());
-        tracing::debug!(
-            plan = %plan::Explained {
-                plan: &plan,
-                fleet: &self.fleet,
-                method: &header.method,
-                target: &String::from_utf8_lossy(header.raw_path()),
-            },
-            "planned"
-        );
         let own = match plan {
             Plan::Forward(_, to) => {
                 ctx.class = "route-once";
@@ -441,9 +432,11 @@ impl ProxyHttp for Gateway {
         door::request_ended();
         let status = session.response_written().map_or(0, |header| header.status.as_u16());
         let header = session.req_header();
+        // The query may be a secret, as the code of a sign-in is.
+        let path = header.raw_path().split(|&byte| byte == b'?').next().unwrap_or_default();
         tracing::debug!(
             method = %header.method,
-            path = %String::from_utf8_lossy(header.raw_path()),
+            path = %String::from_utf8_lossy(path),
             class = ctx.class,
             node = ctx.node(&self.fleet).map(|node| node.name.as_str()),
             status,

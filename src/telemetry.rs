@@ -14,24 +14,39 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use serde_json::json;
 use std::convert::Infallible;
+use std::io::IsTerminal as _;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{EnvFilter, FilterExt as _, LevelFilter, Targets};
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// How long a client of the admin listener has for the header of a request.
 const ADMIN_HEADER: Duration = Duration::from_secs(10);
 /// A pause after an accept that failed (out of descriptors), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// What is let into the log, whatever its level: below `info`, the libraries print the headers of requests, and with
+/// them what clients prove themselves with. pingora's proxy prints targets with their query, too, and an error for each
+/// client that leaves; what becomes of a request is told in [`crate::proxy`].
+fn discreet() -> Targets {
+    Targets::new()
+        .with_default(LevelFilter::INFO)
+        .with_target("pingora_proxy", LevelFilter::OFF)
+        .with_target("onezot", LevelFilter::TRACE)
+}
+
 /// Sends the log to standard error. Once per process; later calls change nothing.
 pub fn start_log(log: &Log) {
     // The level has been checked with the configuration.
-    let filter = EnvFilter::try_new(&log.level).unwrap_or_default();
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let filter = EnvFilter::try_new(&log.level).unwrap_or_default().and(discreet());
+    let lines =
+        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+    let registry = tracing_subscriber::registry();
     let started = match log.format {
-        LogFormat::Text => builder.try_init(),
-        LogFormat::Json => builder.json().try_init(),
+        LogFormat::Text => registry.with(lines.with_filter(filter)).try_init(),
+        LogFormat::Json => registry.with(lines.json().with_filter(filter)).try_init(),
     };
     if let Err(error) = started {
         tracing::debug!(%error, "a log is there already");

@@ -25,7 +25,11 @@ struct Serving {
 
 impl Serving {
     fn start(arguments: &[&str], lines: usize) -> Serving {
-        let mut child = onezot(arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        Serving::run(onezot(arguments).stderr(Stdio::null()), lines)
+    }
+
+    fn run(command: &mut Command, lines: usize) -> Serving {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut out = BufReader::new(child.stdout.take().unwrap());
         let mut read = || {
             let mut line = String::new();
@@ -136,4 +140,45 @@ fn explain_and_where_name_the_owner() {
     }
     let (code, _, error) = run(&["explain", "GET", "/v2/"]);
     assert!(code == 78 && error.contains("there are no nodes"), "{error}");
+}
+
+#[test]
+fn no_secret_is_logged_whatever_the_level() {
+    let node = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", node.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in node.incoming() {
+            let mut stream = stream.unwrap();
+            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+            while lines.next().is_some_and(|line| !line.unwrap().is_empty()) {}
+            let answer =
+                "HTTP/1.1 200 OK\r\nSet-Cookie: session=s3cr3t\r\nContent-Length: 19\r\nConnection: close\r\n\r\n";
+            stream.write_all(format!("{answer}{{\"repositories\":[]}}").as_bytes()).unwrap();
+        }
+    });
+    for (level, format) in [("trace", "text"), ("trace", "json"), ("trace,pingora_proxy=trace,hyper=trace", "text")] {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let mut command = onezot(&["serve", "--listen", "127.0.0.1:0", "--node", &url]);
+        command.env("ONEZOT_LOG_LEVEL", level).env("ONEZOT_LOG_FORMAT", format).stderr(log.reopen().unwrap());
+        let mut serving = Serving::run(&mut command, 1);
+        for target in [
+            "/zot/auth/callback/oidc?code=s3cr3t",
+            "/zot//auth/callback/oidc?code=s3cr3t",
+            "/v2/a/tags/list?token=s3cr3t",
+            "/v2/_catalog",
+        ] {
+            let secrets = "Authorization: Basic s3cr3t\r\nCookie: session=s3cr3t";
+            let answer = serving.get(0, &format!("{target} HTTP/1.1\r\n{secrets}\r\nX-Rest: 1"));
+            assert!(answer.starts_with("HTTP/1.1 200 ") || answer.starts_with("HTTP/1.1 301 "), "{answer}");
+        }
+        // A client that leaves in the middle of its header.
+        let address = serving.lines[0].split_once("http://").unwrap().1.to_owned();
+        TcpStream::connect(address).unwrap().write_all(b"GET /?code=s3cr3t HTTP/1.1\r\n").unwrap();
+        serving.signal("TERM");
+        let log = std::fs::read_to_string(log.path()).unwrap();
+        assert!(log.contains("/zot/auth/callback/oidc") && log.contains("/v2/_catalog"), "{log}");
+        for unwanted in ["s3cr3t", "ERROR", "\u{1b}"] {
+            assert!(!log.contains(unwanted), "{unwanted}: {log}");
+        }
+    }
 }
