@@ -20,6 +20,7 @@ use pingora::modules::http::HttpModules;
 use pingora::prelude::{Error, ErrorType, HttpPeer, Result};
 use pingora::protocols::http::ServerSession;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
+use pingora::upstreams::peer::Peer as _;
 use pingora::{ErrorSource, ImmutStr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -47,6 +48,8 @@ pub struct Ctx {
     candidates: Vec<usize>,
     /// How many of them have been tried.
     tried: usize,
+    /// How many of the node's addresses have been tried.
+    addresses_tried: usize,
     /// How often the request has been sent again on a fresh connection.
     resent: u32,
     sender: Option<Sender>,
@@ -60,6 +63,16 @@ pub struct Ctx {
 }
 
 impl Ctx {
+    /// Goes on to the next candidate, if there is one.
+    fn go_on(&mut self) -> bool {
+        let another = self.tried + 1 < self.candidates.len();
+        if another {
+            self.tried += 1;
+            self.addresses_tried = 0;
+        }
+        another
+    }
+
     /// The node that the request is sent to.
     fn node<'a>(&self, fleet: &'a Fleet) -> Option<&'a Arc<Node>> {
         self.candidates.get(self.tried).and_then(|&index| fleet.nodes().get(index))
@@ -209,6 +222,7 @@ impl ProxyHttp for Gateway {
             began: Instant::now(),
             candidates: Vec::new(),
             tried: 0,
+            addresses_tried: 0,
             resent: 0,
             sender: None,
             in_its_place: None,
@@ -304,18 +318,28 @@ impl ProxyHttp for Gateway {
         Err(error)
     }
 
-    fn fail_to_connect(&self, session: &mut Session, _: &HttpPeer, ctx: &mut Ctx, mut error: Box<Error>) -> Box<Error> {
-        if let Some(node) = ctx.node(&self.fleet) {
+    fn fail_to_connect(
+        &self,
+        session: &mut Session,
+        peer: &HttpPeer,
+        ctx: &mut Ctx,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
+        let Some(node) = ctx.node(&self.fleet) else { return error };
+        ctx.failure = Some(failure_of(node, &error));
+        if let Some(&address) = peer.address().as_inet() {
+            node.address_failed(address);
+        }
+        // Nothing has been sent, so that any request may go to the next address. Where any node would do, a read goes
+        // on to the next node after that.
+        ctx.addresses_tried += 1;
+        let retry = if ctx.addresses_tried < node.addresses().len() {
+            true
+        } else {
             self.fleet.was_unreachable(node);
-            ctx.failure = Some(failure_of(node, &error));
-        }
-        // Nothing has been sent. Where any node would do, a read goes on to the next.
-        let is_read = session.req_header().method.is_safe();
-        let another = ctx.tried + 1 < ctx.candidates.len();
-        if is_read && another {
-            ctx.tried += 1;
-        }
-        error.set_retry(is_read && another);
+            session.req_header().method.is_safe() && ctx.go_on()
+        };
+        error.set_retry(retry);
         error
     }
 
@@ -339,14 +363,14 @@ impl ProxyHttp for Gateway {
         let stale = error.retry() && ctx.resent == 0;
         if may_repeat && stale {
             ctx.resent += 1;
-        } else if may_repeat && ctx.tried + 1 < ctx.candidates.len() {
-            if let Some(node) = ctx.node(&self.fleet) {
+        } else {
+            let late = ctx.failure.as_ref().is_some_and(|failure| failure.kind == FailureKind::Late);
+            let failed = ctx.node(&self.fleet).filter(|_| upstream);
+            let go_on = may_repeat && ctx.go_on();
+            if let Some(node) = failed.filter(|_| late || go_on) {
                 self.fleet.was_unreachable(node);
             }
-            ctx.tried += 1;
-            error.set_retry(true);
-        } else {
-            error.set_retry(false);
+            error.set_retry(go_on);
         }
         error
     }

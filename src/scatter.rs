@@ -526,7 +526,8 @@ fn is_stale_connection(error: &ClientError) -> bool {
     false
 }
 
-/// Resolves names by what the fleet already knows, so that both ways to a node go to the same address.
+/// Resolves names by what the fleet already knows, so that both ways to a node go to the same address first. The client
+/// goes on to the next by itself.
 ///
 /// The addresses have no port: a client that gets one keeps it for a URL without a port, and nodes may share a host.
 #[derive(Clone)]
@@ -557,20 +558,30 @@ impl tower_service::Service<Name> for FleetNames {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fleet::{NodeUrl, Placement};
+    use crate::fleet::Placement;
     use tower_service::Service as _;
 
-    async fn fleet(urls: &[&str]) -> Arc<Fleet> {
-        let node = |url: &&str| Node::new((*url).to_owned(), NodeUrl::try_from((*url).to_owned()).unwrap());
-        let fleet = Fleet::new(urls.iter().map(node).collect(), Placement::default());
-        assert!(fleet.resolve().await);
-        Arc::new(fleet)
+    /// What `zot` resolves to in a fleet of these nodes.
+    async fn found(nodes: Vec<Node>) -> Vec<String> {
+        let mut names = FleetNames(Arc::new(Fleet::new(nodes, Placement::default())));
+        let found = names.call("zot".parse().unwrap()).await.unwrap();
+        found.map(|address| address.to_string()).collect()
+    }
+
+    fn addresses(port: u16) -> Vec<SocketAddr> {
+        vec![SocketAddr::from(([192, 0, 2, 1], port)), SocketAddr::from(([192, 0, 2, 2], port))]
     }
 
     #[tokio::test]
     async fn nodes_on_one_host_are_told_apart_by_the_port_of_their_url() {
-        let fleet = fleet(&["http://localhost:5001", "http://localhost"]).await;
-        let mut found = FleetNames(fleet).call("localhost".parse().unwrap()).await.unwrap();
-        assert!(found.len() > 0 && found.all(|address| address.port() == 0));
+        let nodes = vec![Node::at("http://zot:5001", addresses(5001)), Node::at("http://zot", addresses(80))];
+        assert_eq!(found(nodes).await, ["192.0.2.1:0", "192.0.2.2:0"]);
+    }
+
+    #[tokio::test]
+    async fn both_ways_to_a_node_go_to_the_same_address_first() {
+        let node = Node::at("http://zot:5001", addresses(5001));
+        node.address_failed(addresses(5001)[0]);
+        assert_eq!(found(vec![node]).await, ["192.0.2.2:0", "192.0.2.1:0"]);
     }
 }

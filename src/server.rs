@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::door::Door;
+use crate::fleet::Fleet;
 use crate::proxy::Gateway;
 use crate::telemetry;
 use pingora::apps::HttpServerOptions;
@@ -53,8 +54,11 @@ pub struct Running {
 ///
 /// An address cannot be listened on. Nodes that cannot be reached are no reason not to start.
 pub async fn start(config: Config) -> Result<Running, StartError> {
-    let config = Arc::new(config);
     let fleet = Arc::new(config.fleet());
+    start_with(Arc::new(config), fleet).await
+}
+
+async fn start_with(config: Arc<Config>, fleet: Arc<Fleet>) -> Result<Running, StartError> {
     let in_flight = TaskTracker::new();
 
     // pingora takes listeners over as descriptors under the name of their address, so that port 0 is known at once.
@@ -73,7 +77,9 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
 
     let (stop, stopping) = watch::channel(false);
     let gateway = Gateway::new(config.clone(), fleet.clone(), in_flight.clone());
-    let mut proxy = HttpProxy::new(gateway, Arc::new(ServerConf::default()));
+    // The gateway itself bounds how often it tries: by the nodes and their addresses.
+    let conf = ServerConf { max_retries: usize::MAX, ..ServerConf::default() };
+    let mut proxy = HttpProxy::new(gateway, Arc::new(conf));
     proxy.handle_init_modules();
     proxy.server_options = Some(HttpServerOptions::default());
     let door = Door::new(proxy, config.timeouts.client_headers, config.timeouts.keepalive);
@@ -124,5 +130,44 @@ impl Running {
             task.abort();
         }
         self.in_flight.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fleet::{Node, Placement};
+    use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+    use tokio::net::{TcpListener, TcpStream};
+
+    #[tokio::test]
+    async fn any_request_goes_to_the_next_address_when_there_is_no_connection_to_the_first() {
+        let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        for request in ["POST /v2/a/blobs/uploads/", "GET /v2/a/tags/list", "GET /v2/_catalog"] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            tokio::spawn(async move {
+                let mut stream = BufReader::new(listener.accept().await.unwrap().0);
+                let mut line = String::new();
+                while line != "\r\n" {
+                    line.clear();
+                    stream.read_line(&mut line).await.unwrap();
+                }
+                let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 19\r\n\r\n{\"repositories\":[]}";
+                stream.write_all(answer).await.unwrap();
+            });
+            // Its URL is an address, so that nothing is resolved.
+            let node = Node::at(&format!("http://{address}"), vec![nobody, address]);
+            let fleet = Fleet::new(vec![node], Placement::default());
+            let config = Config { listen: vec!["127.0.0.1:0".to_owned()], ..Config::default() };
+            let running = start_with(Arc::new(config), Arc::new(fleet)).await.unwrap();
+            let mut client = TcpStream::connect(running.addresses[0]).await.unwrap();
+            let request = format!("{request} HTTP/1.1\r\nHost: r\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            client.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.starts_with("HTTP/1.1 200 "), "{request}{answer}");
+            running.stop().await;
+        }
     }
 }

@@ -131,21 +131,33 @@ impl Node {
         matches!(self.url.host, Host::Domain(_))
     }
 
-    /// The addresses known at the moment.
-    pub fn addresses(&self) -> Arc<Vec<SocketAddr>> {
-        self.addresses.load_full()
+    /// The addresses known at the moment, the one that is used first.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        let mut addresses = self.addresses.load().to_vec();
+        let turn = self.turn.load(Ordering::Relaxed) % addresses.len().max(1);
+        addresses.rotate_left(turn);
+        addresses
     }
 
     /// The address to connect to; `None` while the name has not been resolved.
     pub fn address(&self) -> Option<SocketAddr> {
-        let addresses = self.addresses.load();
+        self.addresses().first().copied()
+    }
+
+    /// Notes that there was no connection to an address: the next one is used from now on. Of several requests that
+    /// fail at one address, the first moves on.
+    pub fn address_failed(&self, failed: SocketAddr) {
         let turn = self.turn.load(Ordering::Relaxed);
-        addresses.get(turn % addresses.len().max(1)).copied()
+        let addresses = self.addresses.load();
+        if addresses.get(turn % addresses.len().max(1)) == Some(&failed) {
+            // Whoever was faster has moved on already.
+            let next = turn.wrapping_add(1);
+            let _ = self.turn.compare_exchange(turn, next, Ordering::Relaxed, Ordering::Relaxed);
+        }
     }
 
     /// Notes that the node could not be reached.
     pub fn was_unreachable(&self) {
-        self.turn.fetch_add(1, Ordering::Relaxed);
         self.unreachable_since.store(Arc::new(Some(Instant::now())));
     }
 
@@ -159,6 +171,17 @@ impl Node {
     /// Whether the node could not be reached a short while ago.
     pub fn is_suspect(&self) -> bool {
         self.unreachable_since.load().is_some_and(|since| since.elapsed() < SUSPICION)
+    }
+}
+
+#[cfg(test)]
+impl Node {
+    /// A node whose addresses are known.
+    pub(crate) fn at(url: &str, addresses: Vec<SocketAddr>) -> Node {
+        #[allow(clippy::unwrap_used)]
+        let node = Node::new(url.to_owned(), NodeUrl::try_from(url.to_owned()).unwrap());
+        node.addresses.store(Arc::new(addresses));
+        node
     }
 }
 
@@ -205,12 +228,15 @@ mod tests {
 
     #[test]
     fn an_address_that_fails_gives_way_to_the_next() {
-        let node = Node::new("a".into(), url("http://zot:5000").unwrap());
         let both: Vec<SocketAddr> = vec!["127.0.0.1:1".parse().unwrap(), "127.0.0.2:1".parse().unwrap()];
-        node.addresses.store(Arc::new(both.clone()));
+        let node = Node::at("http://zot:5000", both.clone());
         assert_eq!(node.address(), Some(both[0]));
         node.was_unreachable();
-        assert_eq!(node.address(), Some(both[1]));
+        assert_eq!(node.address(), Some(both[0]), "a node that is late is not elsewhere");
+        for _ in 0..3 {
+            node.address_failed(both[0]);
+            assert_eq!(node.addresses(), [both[1], both[0]]);
+        }
         assert!(node.is_suspect());
         node.was_reached();
         assert!(!node.is_suspect());
