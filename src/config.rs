@@ -81,6 +81,9 @@ pub struct Timeouts {
     /// For a node to begin its answer.
     #[serde(with = "humantime_serde")]
     pub headers: Duration,
+    /// For a node to answer a request that writes, once it is sent: registries hash a whole blob before they answer.
+    #[serde(with = "humantime_serde")]
+    pub write_answer: Duration,
     /// For all that one node is asked in a fan-out, and for a client to send a body that is read whole.
     #[serde(with = "humantime_serde")]
     pub total: Duration,
@@ -156,6 +159,7 @@ impl Default for Timeouts {
         Timeouts {
             connect: Duration::from_secs(2),
             headers: Duration::from_secs(30),
+            write_answer: Duration::from_secs(15 * 60),
             total: Duration::from_secs(60),
             idle: Duration::from_secs(60),
             client_headers: Duration::from_secs(30),
@@ -230,6 +234,7 @@ impl Config {
         let timeouts = [
             ("connect", self.timeouts.connect),
             ("headers", self.timeouts.headers),
+            ("write_answer", self.timeouts.write_answer),
             ("total", self.timeouts.total),
             ("idle", self.timeouts.idle),
             ("client_headers", self.timeouts.client_headers),

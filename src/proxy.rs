@@ -32,6 +32,9 @@ const UPSTREAM_IDLE: Duration = Duration::from_secs(30);
 /// How long what is left of a request's body may take to be read away, before its connection is closed instead.
 const BODY_DRAIN: Duration = Duration::from_secs(5);
 
+/// How much longer a node is waited for than a client that has stopped.
+const CLIENT_FIRST: Duration = Duration::from_secs(1);
+
 /// The gateway, as pingora drives it.
 pub struct Gateway {
     config: Arc<Config>,
@@ -200,13 +203,15 @@ impl Gateway {
         }
     }
 
-    fn peer(&self, node: &Node) -> Option<HttpPeer> {
+    fn peer(&self, node: &Node, method: &Method) -> Option<HttpPeer> {
         let mut peer = HttpPeer::new(node.address()?, false, String::new());
         let timeouts = &self.config.timeouts;
         peer.options.connection_timeout = Some(timeouts.connect);
         peer.options.total_connection_timeout = Some(timeouts.connect);
         // One timer for the wait for the header and for the body; it starts again with each piece in either direction.
-        peer.options.read_timeout = Some(timeouts.headers.max(timeouts.idle));
+        // When a client stops in the middle of its body, the timer for that ends first: the node is not to blame.
+        let answer = if method.is_safe() { timeouts.headers } else { timeouts.write_answer };
+        peer.options.read_timeout = Some(answer.max(timeouts.idle).saturating_add(CLIENT_FIRST));
         peer.options.write_timeout = Some(timeouts.idle);
         peer.options.idle_timeout = Some(UPSTREAM_IDLE);
         Some(peer)
@@ -302,9 +307,9 @@ impl ProxyHttp for Gateway {
         send(session, own).await
     }
 
-    async fn upstream_peer(&self, _: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
         while let Some(node) = ctx.node(&self.fleet) {
-            match self.peer(node) {
+            match self.peer(node, &session.req_header().method) {
                 Some(peer) => return Ok(Box::new(peer)),
                 None => {
                     self.fleet.was_unreachable(node);

@@ -753,3 +753,36 @@ async fn a_connection_that_is_used_stays_open() {
     }
     running.stop().await;
 }
+
+#[tokio::test]
+async fn a_node_may_take_its_time_over_what_it_was_sent() {
+    let node = Stub::raw(|mut stream, _| async move {
+        read_header(&mut stream).await;
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        stream.write_all(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+    })
+    .await;
+    let put = "PUT /v2/a/blobs/uploads/1?digest=sha256:1 HTTP/1.1\r\nHost: r\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    for (write_answer, status) in [("15s", 201), ("300ms", 504)] {
+        let timeouts = format!("timeouts: {{headers: 300ms, idle: 300ms, write_answer: {write_answer}}}\n");
+        let running = gateway(&[node.address], &timeouts).await;
+        assert_eq!(send(running.addresses[0], put).await.status, status, "{write_answer}");
+        running.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_stops_is_not_taken_for_a_late_node() {
+    let (_stubs, addresses) = ok_nodes(1).await;
+    let running = gateway(&addresses, "timeouts: {headers: 200ms, idle: 200ms, write_answer: 200ms}\n").await;
+    let stopping = (0..30).map(|_| async {
+        let mut client = TcpStream::connect(running.addresses[0]).await.unwrap();
+        let half = b"PUT /v2/a/manifests/1 HTTP/1.1\r\nHost: r\r\nContent-Length: 10\r\n\r\nhalf";
+        client.write_all(half).await.unwrap();
+        parse(&closed(client).await).status
+    });
+    for status in futures::future::join_all(stopping).await {
+        assert_eq!(status, 408);
+    }
+    running.stop().await;
+}
