@@ -8,6 +8,8 @@ mod beside_zot;
 mod demo_compare;
 #[path = "support/demo_replay.rs"]
 mod demo_replay;
+#[path = "demo/histories.rs"]
+mod histories;
 #[path = "demo/nodes.rs"]
 mod nodes;
 #[path = "support/oracle.rs"]

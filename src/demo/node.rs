@@ -14,7 +14,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use parking_lot::Mutex;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -25,6 +25,9 @@ use tokio_util::sync::CancellationToken;
 
 /// The largest body that a node reads: blobs are held in memory.
 const LARGEST_BODY: usize = 1 << 30;
+/// How many requests a node remembers, and the largest body of those: a node may run for long.
+const REMEMBERED: usize = 10_000;
+const REMEMBERED_BODY: usize = 1 << 16;
 
 /// How a node is set up.
 #[derive(Clone, Debug, Default)]
@@ -50,7 +53,7 @@ pub struct Seen {
     pub target: String,
     /// The headers.
     pub headers: HeaderMap,
-    /// The body.
+    /// The body, unless it was large.
     pub body: Bytes,
 }
 
@@ -58,7 +61,7 @@ pub struct Seen {
 struct Shared {
     registry: Arc<Registry>,
     faults: Faults,
-    seen: Mutex<Vec<Seen>>,
+    seen: Mutex<VecDeque<Seen>>,
 }
 
 /// A zot-like registry in this process. It ends when it is dropped.
@@ -101,19 +104,14 @@ impl Node {
         &self.shared.faults
     }
 
-    /// What it holds.
-    pub fn registry(&self) -> &Registry {
-        &self.shared.registry
-    }
-
     /// Fills it with what `holds` says it holds of some content.
     pub fn load(&self, content: &Content, holds: impl Fn(&str) -> bool) -> Result<(), ContentError> {
         content.load(&self.shared.registry, holds)
     }
 
-    /// The requests that it received, up to now or to the last time that this was asked.
+    /// The requests that it received since this was last asked; of very many, the latest.
     pub fn take_seen(&self) -> Vec<Seen> {
-        std::mem::take(&mut *self.shared.seen.lock())
+        std::mem::take(&mut *self.shared.seen.lock()).into()
     }
 
     /// Stops it, and waits until it has stopped.
@@ -179,9 +177,15 @@ async fn respond(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Resp
         method: head.method.clone(),
         target: head.uri.to_string(),
         headers: head.headers.clone(),
-        body: body.clone(),
+        body: if body.len() <= REMEMBERED_BODY { body.clone() } else { Bytes::new() },
     };
-    shared.seen.lock().push(seen);
+    {
+        let mut remembered = shared.seen.lock();
+        if remembered.len() == REMEMBERED {
+            remembered.pop_front();
+        }
+        remembered.push_back(seen);
+    }
     let asked = Asked {
         method: head.method,
         path: head.uri.path().to_owned(),

@@ -35,6 +35,11 @@ pub fn after(time: Time, seconds: i64) -> Time {
     time.checked_add_signed(TimeDelta::seconds(seconds)).unwrap_or(time)
 }
 
+/// The next time that differs from another where times have microseconds.
+pub fn just_after(time: Time) -> Time {
+    time.checked_add_signed(TimeDelta::microseconds(1)).unwrap_or(time)
+}
+
 /// Reads RFC 3339.
 pub fn parse(text: &str) -> Option<Time> {
     DateTime::parse_from_rfc3339(text).ok()

@@ -14,7 +14,7 @@ use std::time::Duration;
 const HTPASSWD: &str = "alice:$2b$05$onezotonezotonezotoneesG2BLugRhGZeME9gylNRVjP7bxmsEBy\nbob:$2b$05$onezotonezotonezotoneeNtCMIEq7a0dpqmn2N3rmt.Wg/imw94m\n";
 
 /// Ends the zot with the test.
-struct Zot(Child);
+pub struct Zot(Child);
 
 impl Drop for Zot {
     fn drop(&mut self) {
@@ -41,7 +41,7 @@ fn start(binary: &str, directory: &std::path::Path) -> (Zot, String) {
     (Zot(command.spawn().unwrap()), format!("http://127.0.0.1:{port}"))
 }
 
-fn request(method: &str, path: String, user: &str, content_type: &str, body: &[u8]) -> Request {
+pub fn request(method: &str, path: String, user: &str, content_type: &str, body: &[u8]) -> Request {
     use base64::Engine;
     let base64 = base64::engine::general_purpose::STANDARD.encode(body);
     let headers = BTreeMap::from([("Content-Type".to_owned(), content_type.to_owned())]);
@@ -57,12 +57,12 @@ fn request(method: &str, path: String, user: &str, content_type: &str, body: &[u
     }
 }
 
-fn content() -> Content {
+pub fn content() -> Content {
     Content::read(&read("content/content.json"), &read("content/bytes.json")).unwrap()
 }
 
 /// A zot and an embedded node, both empty.
-async fn both(binary: &str, directory: &std::path::Path) -> (Zot, Sender, Node) {
+pub async fn both(binary: &str, directory: &std::path::Path) -> (Zot, Sender, Node) {
     let (zot, url) = start(binary, directory);
     let sender = Sender::new(url);
     let settings: Settings = serde_json::from_slice(&std::fs::read(golden("http-config.json")).unwrap()).unwrap();

@@ -52,7 +52,10 @@ pub fn key(sort: &str, path: &[String], about: &str, shown: impl Fn(&str) -> Opt
         || matches!(path[0].as_str(), "RepoListWithNewestImage" | "StarredRepos" | "BookmarkedRepos");
     let wanted = match sort {
         "DOWNLOADS" => "DownloadCount",
-        "UPDATE_TIME" if of_repos => return shown("Name"),
+        // Their times are those of the run, and no two are alike, except for images that claim to be of the future.
+        "UPDATE_TIME" if of_repos => {
+            return shown("LastUpdated").filter(|time| time.starts_with("2099")).or_else(|| shown("Name"));
+        }
         "UPDATE_TIME" => "LastUpdated",
         "RELEVANCE" if of_repos && path.last().is_some_and(|name| name == "Results") => return Some(String::new()),
         "RELEVANCE" if of_repos => return shown("Rank").or_else(|| Some(rank(about, &shown("Name")?).to_string())),

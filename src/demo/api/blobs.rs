@@ -24,7 +24,7 @@ pub fn answer(registry: &Registry, asked: &Asked, user: &str, name: &str, digest
 /// Whether a user may read any repository that a blob could be linked from (`canMount`).
 pub fn may_link(registry: &Registry, state: &State, user: &str, digest: &str) -> bool {
     registry.access.rules.is_none()
-        || state.store.holders(digest).iter().any(|holder| registry.access.allows(user, "read", holder))
+        || state.store.holders(digest).any(|holder| registry.access.allows(user, "read", holder))
 }
 
 fn unknown(digest: &str) -> Reply {

@@ -12,6 +12,9 @@ use std::collections::BTreeMap;
 /// The names of everything, in the order in which zot has them.
 const SDL: &str = include_str!("schema.graphql");
 
+/// How deep documents may be. zot sets no limit; this one keeps the stack of a test whole.
+const DEEPEST: usize = 256;
+
 /// The types of what clients can send.
 #[derive(Clone, Debug, Default)]
 pub struct Inputs {
@@ -30,7 +33,7 @@ pub type Broken = Box<dyn std::error::Error + Send + Sync>;
 pub fn build() -> Result<(Schema, Inputs), Broken> {
     let document = parse_schema(SDL)?;
     let mut inputs = Inputs::default();
-    let mut builder = Schema::build("Query", None, None);
+    let mut builder = Schema::build("Query", None, None).limit_recursive_depth(DEEPEST);
     for definition in document.definitions {
         let TypeSystemDefinition::Type(definition) = definition else { continue };
         let definition = definition.node;
@@ -164,7 +167,7 @@ fn below<'a>(context: &ResolverContext<'a>, name: &str, nothing: Option<Nothing>
         _ => &Value::Null,
     };
     if let (Some(nothing), Value::Null) = (nothing, value) {
-        // Only what nobody may see is null here (`graphql.AddError` with "must not be null" in the generated code).
+        // Images that the user may not see, in a difference of two: the server notices only when it writes the answer.
         if let (Ok(run), Some(path)) = (context.ctx.data::<Run>(), context.ctx.path_node) {
             run.null_where_none_may_be(path.to_string_vec());
         }

@@ -4,6 +4,7 @@
 //! zot deduplicates: it remembers which repositories have a blob, and links it into others that ask for it by HEAD, by a
 //! range or by mounting (`CheckBlob` in `pkg/storage/imagestore`).
 
+mod cache;
 mod manifests;
 mod schema;
 mod uploads;
@@ -11,6 +12,7 @@ mod uploads;
 use super::digest;
 use super::oci::{self, Index, Manifest};
 use bytes::Bytes;
+use cache::Cache;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Why the store cannot do something.
@@ -36,8 +38,6 @@ pub enum Trouble {
     UploadNotFound,
     /// A chunk that does not follow what has arrived.
     BadUploadRange,
-    /// What zot has no answer for.
-    Unexpected,
 }
 
 /// An entry of a repository's `index.json`.
@@ -142,8 +142,8 @@ impl Repository {
 #[derive(Clone, Debug, Default)]
 pub struct Store {
     repositories: BTreeMap<String, Repository>,
-    /// Which repositories have a blob, in the order in which they got it: zot's deduplication cache. Manifests are not in it.
-    holders: BTreeMap<String, Vec<String>>,
+    /// Where blobs can be linked from. Manifests are not in it.
+    cache: Cache,
     /// Whether Docker's media types are taken.
     docker: bool,
 }
@@ -185,9 +185,9 @@ impl Store {
         names
     }
 
-    /// The repositories that a blob could be linked from.
-    pub fn holders(&self, digest: &str) -> &[String] {
-        self.holders.get(digest).map_or(&[], Vec::as_slice)
+    /// The repositories that a blob could be linked from, as far as zot knows.
+    pub fn holders(&self, digest: &str) -> impl Iterator<Item = &str> {
+        self.cache.holders(digest)
     }
 
     /// A blob of a repository.
@@ -200,22 +200,26 @@ impl Store {
         if let Ok(blob) = self.blob(name, digest) {
             return Ok(blob.clone());
         }
-        let blob = self
-            .holders(digest)
-            .iter()
-            .find_map(|holder| self.blob(holder, digest).ok())
-            .cloned()
-            .ok_or(Trouble::BlobNotFound)?;
-        self.add_blob(name, digest, blob.clone());
+        let origin = self.cache.origin(digest).ok_or(Trouble::BlobNotFound)?.to_owned();
+        let Ok(blob) = self.blob(&origin, digest).cloned() else {
+            self.cache.forget(digest, &origin);
+            return Err(Trouble::BlobNotFound);
+        };
+        self.init(name).blobs.insert(digest.to_owned(), blob.clone());
+        self.cache.note(digest, name);
         Ok(blob)
     }
 
+    /// Takes a blob that was uploaded (`DedupeBlob`): places that do not have it any more are forgotten on the way.
     fn add_blob(&mut self, name: &str, digest: &str, blob: Bytes) {
-        self.init(name).blobs.insert(digest.to_owned(), blob);
-        let holders = self.holders.entry(digest.to_owned()).or_default();
-        if !holders.iter().any(|holder| holder == name) {
-            holders.push(name.to_owned());
+        while let Some(origin) = self.cache.origin(digest).map(str::to_owned) {
+            if self.blob(&origin, digest).is_ok() {
+                break;
+            }
+            self.cache.forget(digest, &origin);
         }
+        self.init(name).blobs.insert(digest.to_owned(), blob);
+        self.cache.note(digest, name);
     }
 
     /// Takes a whole blob.
@@ -238,9 +242,6 @@ impl Store {
             return Err(Trouble::BlobReferenced);
         }
         repository.blobs.remove(digest);
-        if let Some(holders) = self.holders.get_mut(digest) {
-            holders.retain(|holder| holder != name);
-        }
         Ok(())
     }
 }
@@ -269,6 +270,7 @@ mod tests {
         assert_eq!(store.blob("b", &digest), Err(Trouble::BlobNotFound));
         assert!(store.link_blob("b", &digest).is_ok() && store.blob("b", &digest).is_ok());
         store.delete_blob("a", &digest).unwrap();
-        assert_eq!(store.holders(&digest), ["b"]);
+        assert_eq!(store.link_blob("c", &digest), Err(Trouble::BlobNotFound), "it is looked for where it was");
+        assert!(store.link_blob("c", &digest).is_ok(), "and then where else it is");
     }
 }
