@@ -246,10 +246,12 @@ impl Asked {
     }
 
     fn operation(&self) -> Option<&OperationDefinition> {
-        let mut operations = self.document.operations.iter();
-        operations
-            .find(|(name, _)| self.operation.is_none() || name.map(|name| name.as_str()) == self.operation.as_deref())
-            .map(|(_, operation)| &operation.node)
+        let mut operations: Vec<_> = self.document.operations.iter().collect();
+        operations.sort_by_key(|(name, _)| name.map(ToString::to_string));
+        let mut asked_for = operations.into_iter().filter(|(name, _)| {
+            self.operation.is_none() || name.map(|name| name.as_str()) == self.operation.as_deref()
+        });
+        asked_for.next().map(|(_, operation)| &operation.node)
     }
 
     fn shape(&self) -> Shape {

@@ -235,12 +235,27 @@ fn topics(request: &Request) -> BTreeSet<String> {
     if request.kind == "apq" {
         return ["persisted queries".to_owned()].into();
     }
-    let named = queries(request);
-    if named.is_empty() || named.iter().any(|name| name.chars().next().is_none_or(char::is_lowercase)) {
-        return ["other documents".to_owned()].into();
-    }
-    named
+    let named: BTreeSet<String> = queries(request).into_iter().filter(|name| QUERIES.contains(&&**name)).collect();
+    if named.is_empty() { ["other documents".to_owned()].into() } else { named }
 }
+
+const QUERIES: [&str; 15] = [
+    "BaseImageList",
+    "BookmarkedRepos",
+    "CVEDiffListForImages",
+    "CVEListForImage",
+    "DerivedImageList",
+    "ExpandedRepoInfo",
+    "GlobalSearch",
+    "Image",
+    "ImageList",
+    "ImageListForCVE",
+    "ImageListForDigest",
+    "ImageListWithCVEFixed",
+    "Referrers",
+    "RepoListWithNewestImage",
+    "StarredRepos",
+];
 
 /// A sequence of requests.
 #[derive(Deserialize)]
