@@ -14,7 +14,7 @@ fn types() -> BTreeMap<String, Value> {
     types.map(|found| (found["name"].as_str().unwrap().to_owned(), found.clone())).collect()
 }
 
-fn named<'a>(list: &'a Value) -> BTreeMap<&'a str, &'a Value> {
+fn named(list: &Value) -> BTreeMap<&str, &Value> {
     list.as_array().into_iter().flatten().map(|item| (item["name"].as_str().unwrap(), item)).collect()
 }
 
