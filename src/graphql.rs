@@ -183,10 +183,16 @@ impl GraphQl {
 
     async fn answer_field(&self, scatter: &Scatter, ask: &Ask, planned: &Planned) -> Outcome {
         match &planned.step {
-            Step::Ask { to, upstream: document } => match scatter.one(to, &upstream(ask, &body_of(document))).await {
-                Err(failure) => Outcome::failed(vec![failure]),
-                Ok(answered) => one_field(planned, answered),
-            },
+            Step::Ask { to, upstream: document, must_fail } => {
+                match (scatter.one(to, &upstream(ask, &body_of(document))).await, must_fail) {
+                    (Err(failure), _) => Outcome::failed(vec![failure]),
+                    (Ok(answered), Some(why)) if has_data(&answered) => {
+                        let error = json!({"message": why, "path": [planned.field.key]}).to_string();
+                        Outcome { errors: vec![error], ..Outcome::default() }
+                    }
+                    (Ok(answered), _) => one_field(planned, answered),
+                }
+            }
             Step::FanOut(fan_out) => {
                 let gathered = scatter.documents(&upstream(ask, &body_of(&fan_out.upstream)), data_of).await;
                 match gathered.judge(self.partial) {

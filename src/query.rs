@@ -69,8 +69,10 @@ pub enum Step {
     Ask {
         /// The node.
         to: To,
-        /// The document. Fields with the same node share it.
+        /// The document.
         upstream: Upstream,
+        /// If the node's answer can only be an error: why onezot thinks so. Data would be one node's part.
+        must_fail: Option<String>,
     },
     /// Every node is asked, and the lists are merged.
     FanOut(Box<FanOut>),
@@ -158,12 +160,11 @@ fn plan_fields(
             return Ok(Err(format!("the query {:?} is none that this gateway knows how to merge", field.name)));
         }
         let step = match row {
-            None => ask(&operation, field, To::Any),
-            Some(row) => match step(fleet, &operation, field, row, shared_metadata)? {
-                Some(step) => step,
-                // The node's refusal is the answer to the whole document, as one failing field makes all of it null.
-                None => return Ok(Err(format!("the arguments of {:?} are none that a zot accepts", field.name))),
-            },
+            None => ask(&operation, field, To::Any, None),
+            Some(row) => step(fleet, &operation, field, row, shared_metadata)?.unwrap_or_else(|| {
+                let why = format!("the arguments of {:?} are none that a zot accepts", field.name);
+                ask(&operation, field, To::Any, Some(why))
+            }),
         };
         planned.push(Planned { field: field.clone(), row, step });
     }
@@ -176,20 +177,19 @@ fn whole_if_one(fields: Result<Vec<Planned>, String>) -> DocumentPlan {
         Ok(fields) => fields,
         Err(why) => return DocumentPlan::must_fail(why),
     };
-    let mut node = None;
+    let (mut node, mut must_fail) = (None, None);
     for Planned { step, .. } in &fields {
-        match step {
-            Step::FanOut(_) => return DocumentPlan::Fields(fields),
-            Step::Ask { to: To::Any, .. } => {}
-            Step::Ask { to, .. } => match &node {
-                Some(known) if !same_node(known, to) => return DocumentPlan::Fields(fields),
-                _ => node = Some(to.clone()),
-            },
+        let Step::Ask { to, must_fail: why, .. } = step else { return DocumentPlan::Fields(fields) };
+        must_fail = must_fail.or(why.clone());
+        match (&node, to) {
+            (_, To::Any) => {}
+            (Some(known), to) if !same_node(known, to) => return DocumentPlan::Fields(fields),
+            _ => node = Some(to.clone()),
         }
     }
     let lacks_other_nodes =
         fields.iter().any(|planned| planned.row.is_some_and(|row| row.class == QueryClass::Composed));
-    DocumentPlan::Whole { to: node.unwrap_or(To::Any), must_fail: None, lacks_other_nodes }
+    DocumentPlan::Whole { to: node.unwrap_or(To::Any), must_fail, lacks_other_nodes }
 }
 
 /// Whether two requests go to the same node.
@@ -200,9 +200,9 @@ pub fn same_node(a: &To, b: &To) -> bool {
     }
 }
 
-fn ask(operation: &Operation, field: &Field, to: To) -> Step {
+fn ask(operation: &Operation, field: &Field, to: To, must_fail: Option<String>) -> Step {
     let (text, variables) = operation.print(std::slice::from_ref(field));
-    Step::Ask { to, upstream: Upstream { text, variables } }
+    Step::Ask { to, upstream: Upstream { text, variables }, must_fail }
 }
 
 /// The step for a field; `None` if a zot refuses its arguments, so that a node should say so.
@@ -240,12 +240,12 @@ fn step(
         },
     };
     if let Some(to) = single {
-        return Ok(Some(ask(operation, field, to)));
+        return Ok(Some(ask(operation, field, to, None)));
     }
     if row.class == QueryClass::MetaDependent && shared_metadata {
-        return Ok(Some(ask(operation, field, To::Any)));
+        return Ok(Some(ask(operation, field, To::Any, None)));
     }
-    let Some(merged) = row.merged else { return Ok(Some(ask(operation, field, To::Any))) };
+    let Some(merged) = row.merged else { return Ok(Some(ask(operation, field, To::Any, None))) };
     let (list, items) = match row.names {
         Names::Search(name) => match text(name).map(|query| form_of(&query)) {
             Some(Form::Repositories) => merged.lists[0],
@@ -428,9 +428,12 @@ impl fmt::Display for Explained<'_> {
                     let class = row.map_or("introspection".to_owned(), |row| row.class.to_string());
                     let alias = if field.key == field.name { String::new() } else { format!(" as {}", field.key) };
                     match step {
-                        Step::Ask { to, upstream } => {
+                        Step::Ask { to, upstream, must_fail } => {
                             writeln!(f, "field: {}{alias}: {class}, asks {}", field.name, self.node(to))?;
                             Self::upstream(f, upstream)?;
+                            if let Some(why) = must_fail {
+                                writeln!(f, "  only an error is passed on: {why}")?;
+                            }
                             if row.is_some_and(|row| row.class == QueryClass::Composed) {
                                 writeln!(f, "{NOT_COMPOSED}")?;
                             }

@@ -14,6 +14,8 @@ mod histories;
 mod nodes;
 #[path = "support/oracle.rs"]
 mod oracle;
+#[path = "support/writer.rs"]
+mod writer;
 
 use demo_replay::{Flow, Sender, Set, Tally, lines, run_flow};
 
