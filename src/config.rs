@@ -84,7 +84,7 @@ pub struct Timeouts {
     /// For a node to answer a request that writes, once it is sent: registries hash a whole blob before they answer.
     #[serde(with = "humantime_serde")]
     pub write_answer: Duration,
-    /// For all that one node is asked in a fan-out, and for a client to send a body that is read whole.
+    /// For a fan-out as a whole, and for a client to send a body that is read whole.
     #[serde(with = "humantime_serde")]
     pub total: Duration,
     /// Between two pieces of a body, in either direction.

@@ -193,6 +193,15 @@ impl<T> Gathered<T> {
     }
 }
 
+/// Whether one node goes first in a fan-out.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lead {
+    /// Always.
+    Always,
+    /// Unless the credentials are known to be good: a wrong password must not count N times at a directory.
+    UntilAccepted,
+}
+
 /// The fan-out client: one pool of connections for all nodes.
 pub struct Scatter {
     fleet: Arc<Fleet>,
@@ -200,6 +209,7 @@ pub struct Scatter {
     headers: Duration,
     idle: Duration,
     total: Duration,
+    partial: Partial,
     answer_bytes: usize,
     accepted: moka::sync::Cache<u64, ()>,
     hasher: RandomState,
@@ -221,6 +231,7 @@ impl Scatter {
             headers: config.timeouts.headers,
             idle: config.timeouts.idle,
             total: config.timeouts.total,
+            partial: config.partial,
             answer_bytes: usize::try_from(config.limits.answer_bytes.as_u64()).unwrap_or(usize::MAX),
             accepted: moka::sync::Cache::builder().max_capacity(ACCEPTED_MOST).time_to_live(ACCEPTED_FOR).build(),
             hasher: RandomState::new(),
@@ -229,7 +240,7 @@ impl Scatter {
 
     /// Every node's whole catalog.
     pub async fn catalogs(&self, ask: &Ask) -> Gathered<Vec<String>> {
-        self.gather(ask, true, |node| self.catalog(node, ask)).await
+        self.gather(ask, Lead::UntilAccepted, self.partial, |node, until| self.catalog(node, ask, until)).await
     }
 
     /// Whether the owner of `last`, asked for the client's own page, has something behind it. Then it has `last`, too,
@@ -266,8 +277,8 @@ impl Scatter {
             To::First => vec![0],
         };
         let mut first = None;
+        let deadline = Instant::now() + self.total;
         for node in candidates.into_iter().filter_map(|index| self.fleet.nodes().get(index)) {
-            let deadline = Instant::now() + self.total;
             match self.ask(node.clone(), ask, &ask.target, self.answer_bytes, deadline).await {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => {
@@ -290,8 +301,7 @@ impl Scatter {
     /// Every node's answer to a document; `part` says whether an answer is a part.
     pub async fn documents(&self, ask: &Ask, part: impl Fn(NodeAnswer) -> Outcome<NodeAnswer>) -> Gathered<NodeAnswer> {
         let part = &part;
-        self.gather(ask, true, |node| async move {
-            let deadline = Instant::now() + self.total;
+        self.gather(ask, Lead::UntilAccepted, self.partial, |node, deadline| async move {
             part(self.ask(node, ask, &ask.target, self.answer_bytes, deadline).await?)
         })
         .await
@@ -311,8 +321,7 @@ impl Scatter {
 
     /// The same request to every node; a part is an answer below 400.
     pub async fn broadcast(&self, ask: &Ask) -> Gathered<NodeAnswer> {
-        self.gather(ask, false, |node| async {
-            let deadline = Instant::now() + self.total;
+        self.gather(ask, Lead::Always, Partial::Fail, |node, deadline| async move {
             let answer = self.ask(node, ask, &ask.target, self.answer_bytes, deadline).await?;
             let is_refusal = answer.status.is_client_error() || answer.status.is_server_error();
             Ok(if is_refusal {
@@ -325,19 +334,19 @@ impl Scatter {
         .await
     }
 
-    /// Asks every node. Credentials that are not known to be good are tried at one node first: a wrong password must
-    /// not count N times at a directory. With `may_lead_together` off, one node goes first in any case.
-    async fn gather<T, F, R>(&self, ask: &Ask, may_lead_together: bool, one: F) -> Gathered<T>
+    /// Asks every node, all within one deadline. A lead that fails settles it, unless `partial` allows for missing nodes:
+    /// the rest is not asked any more.
+    async fn gather<T, F, R>(&self, ask: &Ask, lead: Lead, partial: Partial, one: F) -> Gathered<T>
     where
-        F: Fn(Arc<Node>) -> R,
+        F: Fn(Arc<Node>, Instant) -> R,
         R: Future<Output = Outcome<T>>,
     {
         let nodes = self.fleet.nodes();
-        let known = self.accepts(&ask.headers);
+        let deadline = Instant::now() + self.total;
         let mut replies: Vec<(Arc<Node>, Outcome<T>)> = Vec::with_capacity(nodes.len());
-        if !(known && may_lead_together) {
+        if lead == Lead::Always || !self.accepts(&ask.headers) {
             for node in nodes {
-                let reply = one(node.clone()).await;
+                let reply = one(node.clone(), deadline).await;
                 let refused = matches!(reply, Ok(Reply::Refusal(_)));
                 let answered = reply.is_ok();
                 replies.push((node.clone(), reply));
@@ -347,10 +356,15 @@ impl Scatter {
                 if answered {
                     break;
                 }
+                if partial == Partial::Fail {
+                    return Gathered { lead: None, replies };
+                }
             }
         }
-        let rest = nodes[replies.len()..].iter().map(|node| async { (node.clone(), one(node.clone()).await) });
-        replies.extend(join_all(rest).await);
+        let rest = &nodes[replies.len()..];
+        replies.extend(
+            join_all(rest.iter().map(|node| async { (node.clone(), one(node.clone(), deadline).await) })).await,
+        );
         let lead = replies.iter().position(|(_, reply)| reply.is_ok());
         let accepted = lead.is_some_and(|lead| matches!(replies[lead].1, Ok(Reply::Part(..))));
         if accepted {
@@ -367,8 +381,7 @@ impl Scatter {
     }
 
     /// One node's catalog: its own pages are followed to the end (registries other than zot page by themselves).
-    async fn catalog(&self, node: Arc<Node>, ask: &Ask) -> Result<Reply<Vec<String>>, Failure> {
-        let deadline = Instant::now() + self.total;
+    async fn catalog(&self, node: Arc<Node>, ask: &Ask, deadline: Instant) -> Outcome<Vec<String>> {
         let mut left = self.answer_bytes;
         let mut target = ask.target.clone();
         let mut names: Vec<String> = Vec::new();

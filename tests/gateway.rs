@@ -786,3 +786,34 @@ async fn a_client_that_stops_is_not_taken_for_a_late_node() {
     }
     running.stop().await;
 }
+
+#[tokio::test]
+async fn a_fan_out_whose_lead_fails_goes_no_further_unless_that_is_allowed() {
+    let post = "POST /v2/_zot/ext/cosign HTTP/1.1\r\nHost: r\r\nContent-Length: 3\r\nConnection: close\r\n\r\nkey";
+    let catalog = "GET /v2/_catalog HTTP/1.1\r\nHost: r\r\nAuthorization: Basic x\r\nConnection: close\r\n\r\n";
+    let good = Stub::new(|_| reply(200, r#"{"repositories":["a"]}"#)).await;
+    let addresses = [nowhere().await, nowhere().await, good.address];
+    for (yaml, request, status, reached) in [
+        ("partial: fail\n", catalog, 502, false),
+        ("partial: fail\n", post, 502, false),
+        ("partial: warn\n", post, 502, false),
+        ("partial: warn\n", catalog, 200, true),
+    ] {
+        let before = good.seen().len();
+        let running = gateway(&addresses, yaml).await;
+        let got = send(running.addresses[0], request).await;
+        assert_eq!(got.status, status, "{yaml}{request}{}", got.text());
+        assert_eq!(good.seen().len() > before, reached, "{yaml}{request}");
+        running.stop().await;
+    }
+
+    let hanging = Stub::raw(|stream, _| async move {
+        tokio::time::sleep(HANG).await;
+        drop(stream);
+    })
+    .await;
+    let addresses = [hanging.address, good.address];
+    let running = gateway(&addresses, "partial: warn\ntimeouts: {total: 500ms}\n").await;
+    assert_eq!(send(running.addresses[0], catalog).await.status, 504, "one deadline for all nodes");
+    running.stop().await;
+}
