@@ -32,6 +32,8 @@ const UPSTREAM_IDLE: Duration = Duration::from_secs(30);
 /// How long what is left of a request's body may take to be read away, before its connection is closed instead.
 const BODY_DRAIN: Duration = Duration::from_secs(5);
 
+/// How long a node may take where any would do, as long as there is another.
+const HURRY: Duration = Duration::from_secs(5);
 /// How much longer a node is waited for than a client that has stopped.
 const CLIENT_FIRST: Duration = Duration::from_secs(1);
 
@@ -51,6 +53,8 @@ pub struct Ctx {
     candidates: Vec<usize>,
     /// How many of them have been tried.
     tried: usize,
+    /// Whether any node's answer will do, and takes no node long.
+    in_a_hurry: bool,
     /// How many of the node's addresses have been tried.
     addresses_tried: usize,
     /// How often the request has been sent again on a fresh connection.
@@ -203,7 +207,7 @@ impl Gateway {
         }
     }
 
-    fn peer(&self, node: &Node, method: &Method) -> Option<HttpPeer> {
+    fn peer(&self, node: &Node, method: &Method, ctx: &Ctx) -> Option<HttpPeer> {
         let mut peer = HttpPeer::new(node.address()?, false, String::new());
         let timeouts = &self.config.timeouts;
         peer.options.connection_timeout = Some(timeouts.connect);
@@ -211,7 +215,10 @@ impl Gateway {
         // One timer for the wait for the header and for the body; it starts again with each piece in either direction.
         // When a client stops in the middle of its body, the timer for that ends first: the node is not to blame.
         let answer = if method.is_safe() { timeouts.headers } else { timeouts.write_answer };
-        peer.options.read_timeout = Some(answer.max(timeouts.idle).saturating_add(CLIENT_FIRST));
+        let patience = answer.max(timeouts.idle).saturating_add(CLIENT_FIRST);
+        // A node that hangs does not hold up what the next one can answer.
+        let is_brief = ctx.in_a_hurry && ctx.tried + 1 < ctx.candidates.len() && method.is_safe();
+        peer.options.read_timeout = Some(if is_brief { timeouts.headers.min(HURRY) } else { patience });
         peer.options.write_timeout = Some(timeouts.idle);
         peer.options.idle_timeout = Some(UPSTREAM_IDLE);
         Some(peer)
@@ -227,6 +234,7 @@ impl ProxyHttp for Gateway {
             began: Instant::now(),
             candidates: Vec::new(),
             tried: 0,
+            in_a_hurry: false,
             addresses_tried: 0,
             resent: 0,
             sender: None,
@@ -268,12 +276,14 @@ impl ProxyHttp for Gateway {
             Plan::Forward(_, to) => {
                 ctx.class = "route-once";
                 ctx.candidates = self.candidates(&to);
+                ctx.in_a_hurry = matches!(to, To::Any);
                 ctx.sender = Some(sender);
                 return Ok(false);
             }
             Plan::Unrouted => {
                 ctx.class = "unrouted";
                 ctx.candidates = self.candidates(&To::Any);
+                ctx.in_a_hurry = true;
                 ctx.sender = Some(sender);
                 ctx.in_its_place = Some(NOWHERE);
                 return Ok(false);
@@ -309,7 +319,7 @@ impl ProxyHttp for Gateway {
 
     async fn upstream_peer(&self, session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
         while let Some(node) = ctx.node(&self.fleet) {
-            match self.peer(node, &session.req_header().method) {
+            match self.peer(node, &session.req_header().method, ctx) {
                 Some(peer) => return Ok(Box::new(peer)),
                 None => {
                     self.fleet.was_unreachable(node);

@@ -817,3 +817,26 @@ async fn a_fan_out_whose_lead_fails_goes_no_further_unless_that_is_allowed() {
     assert_eq!(send(running.addresses[0], catalog).await.status, 504, "one deadline for all nodes");
     running.stop().await;
 }
+
+#[tokio::test]
+async fn a_node_that_hangs_does_not_hold_up_what_any_node_answers() {
+    let asked: Arc<AtomicUsize> = Arc::default();
+    let count = asked.clone();
+    let hanging = Stub::raw(move |stream, _| {
+        count.fetch_add(1, Ordering::SeqCst);
+        async move {
+            std::future::pending::<()>().await;
+            drop(stream);
+        }
+    })
+    .await;
+    let (_stubs, up) = ok_nodes(1).await;
+    // With the default of 60 s between two pieces.
+    let running = gateway(&[hanging.address, up[0]], "timeouts: {headers: 300ms}\n").await;
+    for target in ["/v2/", "/v2/", "/metrics"] {
+        let got = tokio::time::timeout(HANG, get(running.addresses[0], target)).await.expect("held up");
+        assert_eq!(got.text(), "node 0", "{target}");
+    }
+    assert!(asked.load(Ordering::SeqCst) < 3, "it is known to hang");
+    running.stop().await;
+}

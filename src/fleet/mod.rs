@@ -47,8 +47,8 @@ impl Fleet {
         self.placement.owner(repository, self.nodes.len())
     }
 
-    /// The nodes in the order in which they are tried where any would do: as configured, those that could not be
-    /// reached a short while ago last.
+    /// The nodes in the order in which they are tried where any would do: as configured, those that failed a
+    /// short while ago last.
     pub fn any_order(&self) -> impl Iterator<Item = usize> {
         let (suspect, healthy): (Vec<usize>, Vec<usize>) =
             (0..self.nodes.len()).partition(|&index| self.nodes[index].is_suspect());
@@ -60,7 +60,7 @@ impl Fleet {
         self.nodes.iter().find(|node| node.url.authority().eq_ignore_ascii_case(authority))
     }
 
-    /// Notes that a node could not be reached, and looks up its name again soon.
+    /// Notes that a node could not be reached or was late, and looks up its name again soon.
     pub fn was_unreachable(&self, node: &Node) {
         node.was_unreachable();
         if node.has_name() {

@@ -9,8 +9,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use url::{Host, Url};
 
-/// How long a node that could not be reached is asked last where any node would do.
+/// How long a node that failed is asked last where any node would do. Each failure after that doubles it.
 const SUSPICION: Duration = Duration::from_secs(5);
+/// The longest that it gets.
+const SUSPICION_MOST: Duration = Duration::from_secs(300);
 
 /// The base URL of a node: a scheme, a host, a port, and nothing else.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,7 +99,31 @@ pub struct Node {
     addresses: ArcSwap<Vec<SocketAddr>>,
     /// Which of the addresses is used; moved on when one fails.
     turn: AtomicUsize,
-    unreachable_since: ArcSwap<Option<Instant>>,
+    suspicion: ArcSwap<Option<Suspicion>>,
+}
+
+/// That a node failed, and has not answered since.
+#[derive(Debug, Clone, Copy)]
+struct Suspicion {
+    since: Instant,
+    lasts: Duration,
+}
+
+impl Suspicion {
+    fn is_over(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.since) >= self.lasts
+    }
+
+    /// The suspicion after one more failure. Those of requests that were under way at the same time count as one.
+    fn after_failure(earlier: Option<Suspicion>, now: Instant) -> Suspicion {
+        match earlier {
+            Some(earlier) if earlier.is_over(now) => {
+                Suspicion { since: now, lasts: (earlier.lasts * 2).min(SUSPICION_MOST) }
+            }
+            Some(earlier) => earlier,
+            None => Suspicion { since: now, lasts: SUSPICION },
+        }
+    }
 }
 
 impl Node {
@@ -109,7 +135,7 @@ impl Node {
             url,
             addresses: ArcSwap::from_pointee(addresses),
             turn: AtomicUsize::new(0),
-            unreachable_since: ArcSwap::from_pointee(None),
+            suspicion: ArcSwap::from_pointee(None),
         }
     }
 
@@ -156,21 +182,22 @@ impl Node {
         }
     }
 
-    /// Notes that the node could not be reached.
+    /// Notes that the node could not be reached, or did not answer in time.
     pub fn was_unreachable(&self) {
-        self.unreachable_since.store(Arc::new(Some(Instant::now())));
+        let now = Instant::now();
+        self.suspicion.rcu(|earlier| Some(Suspicion::after_failure(**earlier, now)));
     }
 
     /// Notes that the node answered.
     pub fn was_reached(&self) {
-        if self.unreachable_since.load().is_some() {
-            self.unreachable_since.store(Arc::new(None));
+        if self.suspicion.load().is_some() {
+            self.suspicion.store(Arc::new(None));
         }
     }
 
-    /// Whether the node could not be reached a short while ago.
+    /// Whether the node failed a short while ago.
     pub fn is_suspect(&self) -> bool {
-        self.unreachable_since.load().is_some_and(|since| since.elapsed() < SUSPICION)
+        self.suspicion.load().is_some_and(|suspicion| !suspicion.is_over(Instant::now()))
     }
 }
 
@@ -240,5 +267,21 @@ mod tests {
         assert!(node.is_suspect());
         node.was_reached();
         assert!(!node.is_suspect());
+    }
+
+    #[test]
+    fn suspicion_grows_while_a_node_fails() {
+        let mut now = Instant::now();
+        let mut suspicion = None;
+        let mut lasted = Vec::new();
+        for _ in 0..8 {
+            let grown = Suspicion::after_failure(suspicion, now);
+            lasted.push(grown.lasts.as_secs());
+            assert!(!Suspicion::after_failure(Some(grown), now + Duration::from_secs(1)).is_over(now));
+            now = grown.since + grown.lasts;
+            assert!(grown.is_over(now));
+            suspicion = Some(grown);
+        }
+        assert_eq!(lasted, [5, 10, 20, 40, 80, 160, 300, 300]);
     }
 }
