@@ -256,6 +256,8 @@ impl ProxyHttp for Gateway {
         if downstream.get_keepalive().is_some() {
             downstream.set_keepalive(Some(timeouts.keepalive.as_secs().max(1)));
         }
+        // What a client sends early is its next request, and no reason to break off this one.
+        downstream.set_pipelining_enabled(true);
         downstream.set_read_timeout(Some(timeouts.idle));
         downstream.set_write_timeout(Some(timeouts.idle));
         downstream.set_total_drain_timeout(Some(BODY_DRAIN));

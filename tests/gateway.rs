@@ -840,3 +840,44 @@ async fn a_node_that_hangs_does_not_hold_up_what_any_node_answers() {
     assert!(asked.load(Ordering::SeqCst) < 3, "it is known to hang");
     running.stop().await;
 }
+
+#[tokio::test]
+async fn requests_that_come_early_are_answered_in_their_turn() {
+    let (began, mut has_begun) = tokio::sync::mpsc::unbounded_channel();
+    let (go, gone) = tokio::sync::watch::channel(false);
+    let node = Stub::raw(move |mut stream, _| {
+        let (began, mut gone) = (began.clone(), gone.clone());
+        async move {
+            while let Some(header) = read_header(&mut stream).await {
+                began.send(()).unwrap();
+                gone.wait_for(|gone| *gone).await.unwrap();
+                let target = header.split(' ').nth(1).unwrap();
+                let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{target}", target.len());
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        }
+    })
+    .await;
+    let running = gateway(&[node.address], "").await;
+    let first = "PUT /v2/a/manifests/1 HTTP/1.1\r\nHost: r\r\nContent-Length: 0\r\n\r\n";
+    let second = "GET /v2/b/tags/list HTTP/1.1\r\nHost: r\r\nConnection: close\r\n\r\n";
+    for early in ["", "\r\n"] {
+        go.send_replace(false);
+        let mut client = TcpStream::connect(running.addresses[0]).await.unwrap();
+        client.write_all(first.as_bytes()).await.unwrap();
+        has_begun.recv().await.unwrap();
+        client.write_all(format!("{early}{second}").as_bytes()).await.unwrap();
+        // The gateway is given the time to see what came early.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        go.send_replace(true);
+        let answers = String::from_utf8(closed(client).await).unwrap();
+        let bodies: Vec<&str> = answers
+            .split("HTTP/1.1 200 OK\r\n")
+            .skip(1)
+            .map(|answer| answer.split_once("\r\n\r\n").unwrap().1)
+            .collect();
+        assert_eq!(bodies, ["/v2/a/manifests/1", "/v2/b/tags/list"], "{answers}");
+        has_begun.recv().await.unwrap();
+    }
+    running.stop().await;
+}
