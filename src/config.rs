@@ -260,6 +260,16 @@ impl Config {
                 ));
             }
         }
+        // What pingora's own reader takes is bounded, too, and refused there without a word.
+        let maxima = [
+            ("header_bytes", self.limits.header_bytes.as_u64(), ByteSize::mib(1).as_u64()),
+            ("header_count", self.limits.header_count as u64, 250),
+        ];
+        for (name, value, most) in maxima {
+            if value > most {
+                return Err((format!("limits.{name}"), format!("{value} is more than can be kept; at most {most}")));
+            }
+        }
         if let Err(error) = tracing_subscriber::EnvFilter::try_new(&self.log.level) {
             let problem = format!("is no log level ({error}); use error, warn, info, debug or trace");
             return Err(("log.level".to_owned(), problem));

@@ -265,10 +265,14 @@ impl ProxyHttp for Gateway {
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
-        let header = session.req_header();
-        if let Some(refusal) = self.refuse_header(header) {
+        if let Some(refusal) = self.refuse_header(session.req_header()) {
             return send(session, refusal).await;
         }
+        // pingora has seen to it that the authority of such a target is the Host.
+        if let Some(target) = std::str::from_utf8(session.req_header().raw_path()).ok().and_then(origin_form) {
+            session.req_header_mut().set_raw_path(target.as_bytes())?;
+        }
+        let header = session.req_header();
         let sender = Sender {
             address: session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip()),
             host: header.headers.get(HOST).cloned(),
@@ -576,9 +580,16 @@ fn without_node(fleet: &Fleet, location: &str) -> Option<String> {
         None => url.host_str()?.to_owned(),
     };
     fleet.node_at(&authority)?;
-    // What follows the authority, byte for byte: parsing would normalise it.
-    let after_scheme = location.split_once("://")?.1;
-    let path = after_scheme.find(['/', '?']).map_or("/", |at| &after_scheme[at..]);
+    origin_form(location)
+}
+
+/// What follows the authority of a URL, byte for byte: parsing would normalise it. `None` if it is no URL of HTTP.
+fn origin_form(url: &str) -> Option<String> {
+    let (scheme, rest) = url.split_once("://")?;
+    if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
+        return None;
+    }
+    let path = rest.find(['/', '?']).map_or("/", |at| &rest[at..]);
     Some(if path.starts_with('/') { path.to_owned() } else { format!("/{path}") })
 }
 

@@ -131,10 +131,18 @@ async fn odd_paths_never_reach_a_node() {
         let got = get(running.addresses[0], target).await;
         assert_eq!((got.status, got.header("location"), got.text()), (301, Some(location), ""), "{target}");
     }
-    for target in ["/v2/lib/manifests/%zz", "*", "http://r/v2/"] {
+    for target in ["/v2/lib/manifests/%zz", "*", "http://another.example/v2/", "ftp://registry.example/v2/"] {
         assert_eq!(get(running.addresses[0], target).await.status, 400, "{target}");
     }
     assert!(stubs.iter().all(|stub| stub.seen().is_empty()));
+    for (target, sent) in [
+        ("http://registry.example/v2/?a=%2F", "/v2/?a=%2F"),
+        ("HTTP://registry.example", "/"),
+        ("http://registry.example/v2/LIB/x", "/v2/-"),
+    ] {
+        assert_eq!(get(running.addresses[0], target).await.status, 200, "{target}");
+        assert_eq!(stubs[0].seen().last().unwrap().target, sent, "{target}");
+    }
     for target in [
         "/v2/lib%2Fcore/tags/list",
         "/v2/lib/manifests/..%2f..%2fx",

@@ -394,6 +394,16 @@ mod tests {
                 "FILE:2:24: limits.header_bytes: 3 is too little to \
                             work with; at least 1024",
             ),
+            (
+                "nodes: [{url: http://a}]\nlimits: {header_count: 251}\n",
+                "FILE:2:24: limits.header_count: 251 is more than can \
+                            be kept; at most 250",
+            ),
+            (
+                "nodes: [{url: http://a}]\nlimits: {header_bytes: 2MiB}\n",
+                "FILE:2:24: limits.header_bytes: 2097152 is more than \
+                            can be kept; at most 1048576",
+            ),
             ("", "FILE: nodes: there are no nodes; name at least one, such as --node zot-0=http://127.0.0.1:5001"),
         ] {
             assert_eq!(load(yaml, &[], &Flags::default()).unwrap_err().to_string(), expected, "{yaml}");
