@@ -1,5 +1,8 @@
 //! The command line of onezot.
 
+#[cfg(feature = "demo")]
+mod try_out;
+
 use clap::{Args, Parser, Subcommand};
 use http::Method;
 use onezot::config::{Config, ConfigError, Flags};
@@ -33,6 +36,16 @@ enum Command {
         /// Address of the admin listener (status, explain, health).
         #[arg(long, value_name = "ADDR")]
         admin: Option<String>,
+    },
+    /// Try it: embedded nodes with sample content, the gateway in front, and commands to type.
+    #[cfg(feature = "demo")]
+    Demo {
+        /// How many nodes.
+        #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=64))]
+        nodes: u8,
+        /// Address to listen on, HOST:PORT; port 0 takes a free one.
+        #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:5000")]
+        listen: String,
     },
     /// Check a configuration file; exits with 78 and file, line and key if it is wrong.
     Verify {
@@ -117,6 +130,8 @@ impl From<std::io::Error> for Exit {
 fn run(command: Command) -> Result<(), Exit> {
     match command {
         Command::Serve { source, listen, admin } => serve(source.load(listen, admin)?),
+        #[cfg(feature = "demo")]
+        Command::Demo { nodes, listen } => try_out::run(nodes, listen),
         Command::Verify { file } => {
             let config = Config::load(Some(&file), [], &Flags::default())?;
             say(&format!("{}: ok, {} nodes\n", file.display(), config.nodes.len()))

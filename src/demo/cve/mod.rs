@@ -110,6 +110,12 @@ impl Reports {
         Ok(Self(serde_json::from_slice(text)?))
     }
 
+    /// How many manifests have CVEs.
+    #[cfg(test)]
+    pub(super) fn affected(&self) -> usize {
+        self.0.values().filter(|report| !report.cves.is_empty()).count()
+    }
+
     /// The short summary of an image that everything knows at once, or why there is none: looked up, not scanned for.
     pub(super) fn summary(&self, meta: &Meta, name: &str, digest: &str) -> Result<Summary, String> {
         let Some(image) = meta.images.get(digest) else { return Ok(Summary::default()) };
