@@ -104,6 +104,12 @@ impl Node {
         &self.shared.faults
     }
 
+    /// What it holds.
+    #[cfg(test)]
+    pub(super) fn registry(&self) -> &Registry {
+        &self.shared.registry
+    }
+
     /// Fills it with what `holds` says it holds of some content.
     pub fn load(&self, content: &Content, holds: impl Fn(&str) -> bool) -> Result<(), ContentError> {
         content.load(&self.shared.registry, holds)
