@@ -10,8 +10,10 @@ pub use layers::{ConfigError, Flags};
 
 use crate::fleet::{Fleet, Node, NodeUrl, Placement};
 use bytesize::ByteSize;
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// The whole configuration. Every key has a default but `nodes`.
@@ -22,6 +24,8 @@ pub struct Config {
     pub listen: Vec<String>,
     /// Address of the admin listener (status, explain, health); none by default, never meant to be public.
     pub admin: Option<String>,
+    /// Where proxies in front of onezot are: what they say of the client in `X-Forwarded-…` and `Forwarded` is passed on.
+    pub trusted_proxies: Vec<AddressRange>,
     /// The nodes; their order is part of the placement.
     pub nodes: Vec<NodeConfig>,
     /// Which node owns a repository.
@@ -36,6 +40,33 @@ pub struct Config {
     pub limits: Limits,
     /// The log, on standard error.
     pub log: Log,
+}
+
+/// A range of addresses, such as `10.0.0.0/8`, or one address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct AddressRange(IpNet);
+
+impl AddressRange {
+    /// Whether the address is in it. An IPv4 address stays one when it comes in the guise of IPv6.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.0.contains(&address.to_canonical())
+    }
+}
+
+impl TryFrom<String> for AddressRange {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<AddressRange, String> {
+        let range = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        range.map(AddressRange).map_err(|_| format!("{text:?} is no range of addresses; write one such as 10.0.0.0/8"))
+    }
+}
+
+impl From<AddressRange> for String {
+    fn from(range: AddressRange) -> String {
+        range.0.to_string()
+    }
 }
 
 /// One node.
@@ -143,6 +174,7 @@ impl Default for Config {
         Config {
             listen: vec!["127.0.0.1:5000".to_owned()],
             admin: None,
+            trusted_proxies: Vec::new(),
             nodes: Vec::new(),
             placement: Placement::default(),
             metadata: Metadata::default(),

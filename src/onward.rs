@@ -44,6 +44,8 @@ pub struct Sender {
     pub address: Option<IpAddr>,
     /// The `Host` that the client asked for.
     pub host: Option<HeaderValue>,
+    /// Whether the client is a proxy whose word on its own clients counts.
+    pub is_trusted: bool,
 }
 
 /// One change to a header: set to a value, or dropped.
@@ -51,19 +53,29 @@ pub type Edit = (HeaderName, Option<HeaderValue>);
 
 /// The changes that every request to `node` undergoes. `headers` is what the client sent.
 pub fn edits(node: &Node, sender: &Sender, headers: &HeaderMap) -> Vec<Edit> {
+    let told = |name: &HeaderName| sender.is_trusted && headers.contains_key(name);
     let forwarded_for = sender.address.and_then(|address| {
         // A proxy in front has told where the request comes from: its line is kept, ours is added.
-        let earlier = headers.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
+        let earlier = headers.get_all(FORWARDED_FOR).iter().filter(|_| sender.is_trusted);
+        let earlier = earlier.filter_map(|value| value.to_str().ok());
         let line: Vec<String> = earlier.map(str::to_owned).chain([address.to_string()]).collect();
         HeaderValue::from_str(&line.join(", ")).ok()
     });
-    vec![
+    let mut edits = vec![
         (HOP_COUNT, None),
         (header::HOST, HeaderValue::from_str(&node.url.authority()).ok()),
         (FORWARDED_FOR, forwarded_for),
-        (FORWARDED_PROTO, Some(HeaderValue::from_static("http"))),
-        (FORWARDED_HOST, sender.host.clone()),
-    ]
+    ];
+    if !told(&FORWARDED_PROTO) {
+        edits.push((FORWARDED_PROTO, Some(HeaderValue::from_static("http"))));
+    }
+    if !told(&FORWARDED_HOST) {
+        edits.push((FORWARDED_HOST, sender.host.clone()));
+    }
+    if !sender.is_trusted {
+        edits.push((header::FORWARDED, None));
+    }
+    edits
 }
 
 /// The header of one node's part of a fan-out.
@@ -109,6 +121,7 @@ mod tests {
             ("range", "bytes=0-1"),
             ("if-none-match", "\"x\""),
             ("accept-encoding", "gzip"),
+            ("forwarded", "for=192.0.2.1"),
             ("x-forwarded-for", "192.0.2.1"),
             ("x-forwarded-proto", "https"),
         ] {
@@ -117,21 +130,38 @@ mod tests {
         let sender = Sender {
             address: Some("203.0.113.9".parse().unwrap()),
             host: Some(HeaderValue::from_static("registry.example")),
+            is_trusted: false,
         };
-        let sent = for_fan_out(&node, &sender, &client);
-        let mut lines: Vec<String> =
-            sent.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
-        lines.sort();
+        let lines = |sender: &Sender| {
+            let sent = for_fan_out(&node, sender, &client);
+            let mut lines: Vec<String> =
+                sent.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+            lines.sort();
+            lines
+        };
         assert_eq!(
-            lines,
+            lines(&sender),
             [
                 "authorization: Basic YTpi",
                 "cookie: session=x",
                 "host: zot-1:5000",
                 "user-agent: docker/27",
-                "x-forwarded-for: 192.0.2.1, 203.0.113.9",
+                "x-forwarded-for: 203.0.113.9",
                 "x-forwarded-host: registry.example",
                 "x-forwarded-proto: http",
+            ]
+        );
+        assert_eq!(
+            lines(&Sender { is_trusted: true, ..sender }),
+            [
+                "authorization: Basic YTpi",
+                "cookie: session=x",
+                "forwarded: for=192.0.2.1",
+                "host: zot-1:5000",
+                "user-agent: docker/27",
+                "x-forwarded-for: 192.0.2.1, 203.0.113.9",
+                "x-forwarded-host: registry.example",
+                "x-forwarded-proto: https",
             ]
         );
     }

@@ -273,10 +273,10 @@ impl ProxyHttp for Gateway {
             session.req_header_mut().set_raw_path(target.as_bytes())?;
         }
         let header = session.req_header();
-        let sender = Sender {
-            address: session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip()),
-            host: header.headers.get(HOST).cloned(),
-        };
+        let address = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
+        let proxies = &self.config.trusted_proxies;
+        let is_trusted = address.is_some_and(|address| proxies.iter().any(|range| range.contains(address)));
+        let sender = Sender { address, host: header.headers.get(HOST).cloned(), is_trusted };
         let plan = plan::plan(&self.fleet, &header.method, header.raw_path());
         let own = match plan {
             Plan::Forward(_, to) => {

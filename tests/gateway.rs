@@ -66,8 +66,8 @@ async fn a_node_gets_the_request_as_it_was_sent_and_knows_who_sent_it() {
     let running = gateway(&addresses, "").await;
     let request = "PUT /v2/lib/manifests/a%3Ab?x=%2F&y=1;2 HTTP/1.1\r\nHost: registry.example\r\n\
         Authorization: Basic YTpi\r\nCookie: session=1; user=a\r\nUser-Agent: docker/27.0\r\n\
-        X-Zot-Cluster-Hop-Count: 1\r\nX-ZOT-API-CLIENT: zot-ui\r\nX-Forwarded-Host: evil.example\r\n\
-        X-Forwarded-For: 192.0.2.7\r\nX-Forwarded-Proto: https\r\nX-Mine: 1\r\nTE: trailers\r\n\
+        X-Zot-Cluster-Hop-Count: 1\r\nX-ZOT-API-CLIENT: zot-ui\r\nX-Forwarded-Host: hub.example\r\n\
+        X-Forwarded-For: 192.0.2.7\r\nX-Forwarded-Proto: https\r\nForwarded: for=192.0.2.7\r\nX-Mine: 1\r\nTE: trailers\r\n\
         Content-Type: application/x\r\nContent-Length: 5\r\nConnection: close, X-Mine\r\n\r\nhello";
     assert_eq!(send(running.addresses[0], request).await.status, 200);
     let seen = &stubs[0].seen()[0];
@@ -81,9 +81,10 @@ async fn a_node_gets_the_request_as_it_was_sent_and_knows_who_sent_it() {
         ("x-zot-api-client", Some("zot-ui")),
         ("content-type", Some("application/x")),
         ("content-length", Some("5")),
-        ("x-forwarded-for", Some("192.0.2.7, 127.0.0.1")),
+        ("x-forwarded-for", Some("127.0.0.1")),
         ("x-forwarded-proto", Some("http")),
         ("x-forwarded-host", Some("registry.example")),
+        ("forwarded", None),
         ("x-zot-cluster-hop-count", None),
         ("x-mine", None),
         ("te", None),
@@ -91,6 +92,19 @@ async fn a_node_gets_the_request_as_it_was_sent_and_knows_who_sent_it() {
         assert_eq!(seen.header(name), value, "{name}");
     }
     running.stop().await;
+
+    let behind = gateway(&addresses, "trusted_proxies: [192.0.2.0/24, 127.0.0.1]\n").await;
+    assert_eq!(send(behind.addresses[0], request).await.status, 200);
+    let seen = &stubs[0].seen()[1];
+    for (name, value) in [
+        ("x-forwarded-for", "192.0.2.7, 127.0.0.1"),
+        ("x-forwarded-proto", "https"),
+        ("x-forwarded-host", "hub.example"),
+        ("forwarded", "for=192.0.2.7"),
+    ] {
+        assert_eq!(seen.header(name), Some(value), "{name}");
+    }
+    behind.stop().await;
 }
 
 #[tokio::test]

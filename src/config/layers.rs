@@ -156,7 +156,7 @@ fn environment_layers(
         // Kubernetes puts ONEZOT_SERVICE_HOST and the like there: what is no key is somebody else's.
         let Some(path) = keys.get(&name) else { continue };
         let value = match path.last().map(String::as_str) {
-            Some("listen") => Value::Array(split_list(&text).map(Value::from).collect()),
+            Some("listen" | "trusted_proxies") => Value::Array(split_list(&text).map(Value::from).collect()),
             Some("nodes") => Value::Array(split_list(&text).map(node_from_text).collect()),
             // A key of 16 digits is a string all the same.
             Some("hash_key" | "level") => Value::from(text),
@@ -312,6 +312,7 @@ mod tests {
         for (name, path) in keys {
             let value = match path.last().map(String::as_str) {
                 Some("nodes") => "http://n:1",
+                Some("trusted_proxies") => "10.0.0.0/8, ::1",
                 Some("listen" | "admin") => "127.0.0.1:1",
                 Some("hash_key") => "bbbbbbbbbbbbbbbb",
                 Some("strategy") => "hash",
@@ -334,8 +335,8 @@ mod tests {
         for (yaml, expected) in [
             (
                 "nodez: []\n",
-                "FILE:1:1: nodez: unknown field `nodez`, expected one of listen, admin, nodes, placement, \
-                            metadata, partial, timeouts, limits, log; did you mean `nodes`?",
+                "FILE:1:1: nodez: unknown field `nodez`, expected one of listen, admin, trusted_proxies, \
+                            nodes, placement, metadata, partial, timeouts, limits, log; did you mean `nodes`?",
             ),
             (
                 "nodes:\n- {name: a, url: 'ftp://a'}\n",
@@ -403,6 +404,11 @@ mod tests {
                 "nodes: [{url: http://a}]\nlimits: {header_bytes: 2MiB}\n",
                 "FILE:2:24: limits.header_bytes: 2097152 is more than \
                             can be kept; at most 1048576",
+            ),
+            (
+                "nodes: [{url: http://a}]\ntrusted_proxies: [10.0.0.0/8, proxy]\n",
+                "FILE:2:31: trusted_proxies[1]: \"proxy\" is no \
+                            range of addresses; write one such as 10.0.0.0/8",
             ),
             ("", "FILE: nodes: there are no nodes; name at least one, such as --node zot-0=http://127.0.0.1:5001"),
         ] {
