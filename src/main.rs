@@ -166,7 +166,7 @@ fn say(text: &str) -> Result<(), Exit> {
 fn serve(config: Config) -> Result<(), Exit> {
     telemetry::start_log(&config.log);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let served = runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let running = server::start(config).await.map_err(|error| Exit { message: error.to_string(), code: 1 })?;
@@ -188,5 +188,8 @@ fn serve(config: Config) -> Result<(), Exit> {
             tracing::warn!(cut_off, "requests were still in flight at the end of the drain time");
         }
         Ok(())
-    })
+    });
+    // A name may be looked up at the moment, which can take long and cannot be called off.
+    runtime.shutdown_background();
+    served
 }
