@@ -66,6 +66,7 @@ impl Config {
     ) -> Result<Config, ConfigError> {
         let mut merged = Value::Object(Map::new());
         let mut source = None;
+        let mut origins = BTreeMap::new();
         if let Some(path) = file {
             let text = std::fs::read_to_string(path).map_err(|error| ConfigError {
                 place: path.display().to_string(),
@@ -74,24 +75,28 @@ impl Config {
                 problem: format!("cannot be read: {error}"),
             })?;
             let place = path.display().to_string();
-            merge(&mut merged, parse_file(&place, &text)?);
+            let layer = parse_file(&place, &text)?;
+            note_origins(&mut origins, &place, &layer);
+            merge(&mut merged, layer);
             source = Some((place, text));
         }
         for (name, layer) in environment_layers(environment)? {
             check_layer(&name, &layer)?;
+            note_origins(&mut origins, &name, &layer);
             merge(&mut merged, layer);
         }
         let layer = flags_layer(flags);
         check_layer(COMMAND_LINE, &layer)?;
+        note_origins(&mut origins, COMMAND_LINE, &layer);
         merge(&mut merged, layer);
         let config: Config = typed("configuration", merged)?;
         config.check().map_err(|(key, problem)| {
-            let position = source.as_ref().and_then(|(_, text)| position_of(text, &key));
-            let place = match (&source, position) {
-                (Some((place, _)), Some(_)) => place.clone(),
-                (Some((place, _)), None) if flags.nodes.is_empty() => place.clone(),
-                _ => COMMAND_LINE.to_owned(),
-            };
+            let file = source.as_ref().map(|(place, _)| place);
+            // What nobody has set is missing: in the file, if there is one.
+            let origin = origins.get(key.split('[').next().unwrap_or_default()).or(file);
+            let place = origin.cloned().unwrap_or_else(|| COMMAND_LINE.to_owned());
+            let text = source.as_ref().filter(|(file, _)| *file == place).map(|(_, text)| text);
+            let position = text.and_then(|text| position_of(text, &key));
             ConfigError { place, position, key, problem }
         })?;
         Ok(config)
@@ -159,7 +164,9 @@ fn environment_layers(
             Some("listen" | "trusted_proxies") => Value::Array(split_list(&text).map(Value::from).collect()),
             Some("nodes") => Value::Array(split_list(&text).map(node_from_text).collect()),
             // A key of 16 digits is a string all the same.
-            Some("hash_key" | "level") => Value::from(text),
+            Some("admin") if text.is_empty() => Value::Null,
+            // YAML would read [::1]:9100 as a list.
+            Some("admin" | "hash_key" | "level") => Value::from(text),
             _ => serde_saphyr::from_str(&text).map_err(|error| ConfigError {
                 place: name.clone(),
                 position: None,
@@ -175,22 +182,25 @@ fn environment_layers(
 
 /// Every key's variable and path: the leaves of the default configuration.
 fn environment_keys() -> BTreeMap<String, Vec<String>> {
-    fn leaves(value: &Value, path: &mut Vec<String>, keys: &mut BTreeMap<String, Vec<String>>) {
-        if let Value::Object(map) = value {
-            for (key, value) in map {
-                path.push(key.clone());
-                leaves(value, path, keys);
-                path.pop();
-            }
-        } else {
-            keys.insert(format!("ONEZOT_{}", path.join("_").to_uppercase()), path.clone());
-        }
-    }
-    let mut keys = BTreeMap::new();
     // Serialising plain structs of strings and numbers cannot fail; were it to, no variable would be known.
     let defaults = serde_json::to_value(Config::default()).unwrap_or_default();
-    leaves(&defaults, &mut Vec::new(), &mut keys);
-    keys
+    let named = |path: Vec<String>| (format!("ONEZOT_{}", path.join("_").to_uppercase()), path);
+    leaves(&defaults).into_iter().map(named).collect()
+}
+
+/// The paths of all that is no object.
+fn leaves(value: &Value) -> Vec<Vec<String>> {
+    let Value::Object(map) = value else { return vec![Vec::new()] };
+    let below = |(key, value): (&String, &Value)| {
+        let key = key.clone();
+        leaves(value).into_iter().map(move |path| [vec![key.clone()], path].concat()).collect::<Vec<_>>()
+    };
+    map.iter().flat_map(below).collect()
+}
+
+/// Remembers where the keys of a layer come from.
+fn note_origins(origins: &mut BTreeMap<String, String>, place: &str, layer: &Value) {
+    origins.extend(leaves(layer).into_iter().map(|path| (path.join("."), place.to_owned())));
 }
 
 fn split_list(text: &str) -> impl Iterator<Item = &str> {
@@ -288,7 +298,7 @@ mod tests {
             ("ONEZOT_NODES", "x=http://x:1, http://y:2"),
             ("ONEZOT_LISTEN", "127.0.0.1:1,127.0.0.1:2"),
             ("ONEZOT_LIMITS_ANSWER_BYTES", "2MiB"),
-            ("ONEZOT_ADMIN", "127.0.0.1:3"),
+            ("ONEZOT_ADMIN", "[::1]:3"),
             ("ONEZOT_SERVICE_HOST", "10.0.0.1"),
             ("ONEZOT_PORT", "tcp://10.0.0.1:5000"),
         ];
@@ -301,7 +311,7 @@ mod tests {
         assert_eq!(config.placement.hash_key.to_string(), "1234567890123456");
         assert_eq!(config.listen, ["127.0.0.1:1", "127.0.0.1:2"]);
         assert_eq!(config.limits.answer_bytes, ByteSize::mib(2));
-        assert_eq!(config.admin.as_deref(), Some("127.0.0.1:3"));
+        assert_eq!(config.admin.as_deref(), Some("[::1]:3"));
         assert_eq!(names(&load(&yaml, &environment[..3], &Flags::default()).unwrap()), ["x", "y:2"]);
     }
 
@@ -417,6 +427,21 @@ mod tests {
         let environment = [("ONEZOT_TIMEOUTS_CONNECT", "x")];
         let error = load(TWO, &environment, &Flags::default()).unwrap_err().to_string();
         assert!(error.starts_with("ONEZOT_TIMEOUTS_CONNECT: timeouts.connect: "), "{error}");
+        for (name, value, expected) in [
+            ("ONEZOT_NODES", "http://a:1,http://a:1", "ONEZOT_NODES: nodes[1].url: the name \"a:1\" is that of"),
+            ("ONEZOT_LISTEN", "5000", "ONEZOT_LISTEN: listen[0]: \"5000\" is no address"),
+            ("ONEZOT_LIMITS_HEADER_COUNT", "1", "ONEZOT_LIMITS_HEADER_COUNT: limits.header_count: 1 is too little"),
+        ] {
+            let yaml = format!("{TWO}listen: ['127.0.0.1:1']\nlimits: {{header_count: 100}}\n");
+            let error = load(&yaml, &[(name, value)], &Flags::default()).unwrap_err().to_string();
+            assert!(error.starts_with(expected), "{error}");
+        }
+        let environment = [("ONEZOT_TIMEOUTS_IDLE", "9s")];
+        let error = load(&format!("{TWO}timeouts: {{total: 0s}}\n"), &environment, &Flags::default()).unwrap_err();
+        assert!(error.to_string().starts_with("FILE:4:19: timeouts.total: "), "{error}");
+        let flags = Flags { listen: vec!["x".to_owned()], ..Flags::default() };
+        let error = load(TWO, &[], &flags).unwrap_err().to_string();
+        assert!(error.starts_with("command line: listen[0]: "), "{error}");
         let flags = Flags { hash_key: Some("x".to_owned()), ..Flags::default() };
         let error = load(TWO, &[], &flags).unwrap_err().to_string();
         assert!(error.starts_with("command line: placement.hash_key: "), "{error}");
