@@ -78,7 +78,10 @@ fn introduction(listening: SocketAddr, nodes: &[String], repositories: usize) ->
         Results{RepoName Tag}}}";
     let ask =
         |document: &str| format!("curl -sS --get http://{at}/v2/_zot/ext/search --data-urlencode 'query={document}'");
-    let skopeo = "skopeo --insecure-policy copy";
+    // skopeo needs to be told where there is no policy file, and what to take on a machine that is no Linux.
+    let skopeo = "skopeo --insecure-policy --override-os linux copy";
+    let program = std::env::current_exe().map_or_else(|_| "onezot".to_owned(), |path| path.display().to_string());
+    let why = format!("What onezot does with a request, and why (onezot is {program})");
     let commands = [
         ("A page of the catalog, and the Link to the next one", format!("curl -sSi 'http://{at}/v2/_catalog?n=5'")),
         ("A search over all nodes", ask(search)),
@@ -89,10 +92,7 @@ fn introduction(listening: SocketAddr, nodes: &[String], repositories: usize) ->
         ("", format!("crane pull --insecure {at}/team-a/app:latest onezot-demo.tar")),
         ("A push", format!("{skopeo} --dest-tls-verify=false oci:onezot-demo:latest docker://{at}/my-team/my-app:1.0")),
         ("", format!("skopeo list-tags --tls-verify=false docker://{at}/my-team/my-app")),
-        (
-            "What onezot does with a request, and why",
-            format!("onezot explain GET '/v2/_catalog?n=5' {}", arguments.join(" ")),
-        ),
+        (&why, format!("onezot explain GET '/v2/_catalog?n=5' {}", arguments.join(" "))),
     ];
     for (about, command) in commands {
         if !about.is_empty() {
