@@ -5,6 +5,7 @@
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -144,4 +145,45 @@ fn an_interrupt_ends_it_and_a_taken_address_is_named() {
     assert!(error.contains(&format!("cannot listen on {address}: ")), "{error}");
     assert!(error.contains("--listen 127.0.0.1:0 takes a free port"), "{error}");
     assert_eq!(demo.signal("INT"), Some(0));
+}
+
+/// Runs `deploy/demo` where there are only some stand-ins of programs; returns its exit code and what it prints.
+fn deploy(programs: &[(&str, &str)]) -> (Option<i32>, String) {
+    let folder = tempfile::tempdir().unwrap();
+    for (program, script) in programs {
+        let file = folder.path().join(program);
+        std::fs::write(&file, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/demo");
+    let mut bash = Command::new("/bin/bash");
+    bash.arg(script).args(["--nodes", "2"]).env_clear().env("PATH", folder.path()).current_dir(&folder);
+    let Output { status, stdout, stderr } = bash.output().unwrap();
+    (status.code(), String::from_utf8([stdout, stderr].concat()).unwrap())
+}
+
+#[test]
+fn deploy_demo_gets_what_is_missing_or_names_it() {
+    const CARGO: (&str, &str) = ("cargo", "echo \"in $PWD: cargo $*\"");
+    const CC: (&str, &str) = ("cc", "");
+    const MAKE: (&str, &str) = ("make", "");
+    // It installs by making copies of itself.
+    const APT: (&str, &str) =
+        ("apt-get", "echo apt-get $* >&2; for i in cc make cmake; do /bin/cp $0 ${0%/*}/$i; done");
+    let runs = format!("in {}: cargo run --release --locked -- demo --nodes 2\n", env!("CARGO_MANIFEST_DIR"));
+
+    assert_eq!(deploy(&[CARGO, CC, MAKE, ("cmake", "")]), (Some(0), runs.clone()));
+    let (code, printed) = deploy(&[CARGO, CC, MAKE, APT, ("id", "echo 0")]);
+    assert!(code == Some(0) && printed.contains(&runs), "{printed}");
+    assert!(printed.contains("apt-get -q=2 install --no-install-recommends cmake\n"), "{printed}");
+    for others in [&[("id", "echo 1000"), APT][..], &[("id", "echo 0")]] {
+        let (code, printed) = deploy(&[&[CARGO], others].concat());
+        assert!(code == Some(1) && !printed.contains(&runs), "{printed}");
+        assert!(
+            printed.contains("missing: cmake\n") && printed.contains("install gcc libc6-dev make cmake\n"),
+            "{printed}"
+        );
+    }
+    let (code, printed) = deploy(&[CC, MAKE]);
+    assert!(code == Some(1) && printed.contains("https://rustup.rs"), "{printed}");
 }
