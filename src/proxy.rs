@@ -14,7 +14,7 @@ use crate::scatter::{Ask, Failure, FailureKind, Scatter, Verdict};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use http::header::{self, HOST, LOCATION};
-use http::{HeaderMap, Method, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::prelude::{Error, ErrorType, HttpPeer, Result};
@@ -29,8 +29,6 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 /// An idle connection to a node is dropped before the node drops it.
 const UPSTREAM_IDLE: Duration = Duration::from_secs(30);
-/// How long what is left of a request's body may take to be read away, before its connection is closed instead.
-const BODY_DRAIN: Duration = Duration::from_secs(5);
 
 /// How long a node may take where any would do, as long as there is another.
 const HURRY: Duration = Duration::from_secs(5);
@@ -199,6 +197,12 @@ impl Gateway {
         }
     }
 
+    /// What an answer's `Location` is for the client, when it is at a node.
+    fn relative_location(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+        let location = headers.get(LOCATION)?.to_str().ok()?;
+        HeaderValue::from_str(&without_node(&self.fleet, location)?).ok()
+    }
+
     fn candidates(&self, to: &To) -> Vec<usize> {
         match to {
             To::Owner { owner, .. } => vec![owner.node],
@@ -260,7 +264,6 @@ impl ProxyHttp for Gateway {
         downstream.set_pipelining_enabled(true);
         downstream.set_read_timeout(Some(timeouts.idle));
         downstream.set_write_timeout(Some(timeouts.idle));
-        downstream.set_total_drain_timeout(Some(BODY_DRAIN));
         Ok(())
     }
 
@@ -278,7 +281,7 @@ impl ProxyHttp for Gateway {
         let is_trusted = address.is_some_and(|address| proxies.iter().any(|range| range.contains(address)));
         let sender = Sender { address, host: header.headers.get(HOST).cloned(), is_trusted };
         let plan = plan::plan(&self.fleet, &header.method, header.raw_path());
-        let own = match plan {
+        let mut own = match plan {
             Plan::Forward(_, to) => {
                 ctx.class = "route-once";
                 ctx.candidates = self.candidates(&to);
@@ -320,6 +323,9 @@ impl ProxyHttp for Gateway {
             Plan::Refuse(Refusal::Redirect(location)) => answer::redirect(&location),
             Plan::Refuse(Refusal::Malformed) => answer::bad_request(""),
         };
+        if let Some(relative) = self.relative_location(&own.headers) {
+            own.headers.insert(LOCATION, relative);
+        }
         send(session, own).await
     }
 
@@ -428,8 +434,7 @@ impl ProxyHttp for Gateway {
         if let Some(node) = ctx.node(&self.fleet) {
             node.was_reached();
         }
-        let location = upstream.headers.get(LOCATION).and_then(|location| location.to_str().ok());
-        if let Some(relative) = location.and_then(|location| without_node(&self.fleet, location)) {
+        if let Some(relative) = self.relative_location(&upstream.headers) {
             upstream.insert_header(LOCATION, relative)?;
         }
         Ok(())

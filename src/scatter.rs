@@ -48,7 +48,7 @@ pub struct Ask {
     pub sender: Sender,
     /// The body, whole.
     pub body: Bytes,
-    /// Whether it changes nothing, so that it may be sent again when a pooled connection turns out to be dead.
+    /// Whether it changes nothing, so that it may be sent again when its connection ended without an answer.
     pub is_read: bool,
 }
 
@@ -416,7 +416,8 @@ impl Scatter {
 
     /// Asks one node and reads the whole answer, within the deadlines and at most `limit` bytes of body.
     ///
-    /// An idempotent read is sent a second time when the connection, taken from the pool, turns out to be dead.
+    /// A read is sent a second time when its connection ended without an answer: most likely it came from the pool, and
+    /// the node had closed it.
     async fn ask(
         &self,
         node: Arc<Node>,
@@ -437,7 +438,7 @@ impl Scatter {
                     return Err(late("no header in time"));
                 }
                 Ok(Ok(response)) => break response,
-                Ok(Err(error)) if attempts == 1 && ask.is_read && is_stale_connection(&error) => {}
+                Ok(Err(error)) if attempts == 1 && ask.is_read && has_no_answer(&error) => {}
                 Ok(Err(error)) => {
                     if error.is_connect() {
                         self.fleet.was_unreachable(&node);
@@ -523,8 +524,8 @@ fn failure_of(node: &Node, error: &ClientError) -> Failure {
     Failure { node: node.name.clone(), kind, cause }
 }
 
-/// Whether the node had closed the connection before it saw the request.
-fn is_stale_connection(error: &ClientError) -> bool {
+/// Whether the connection ended without an answer.
+fn has_no_answer(error: &ClientError) -> bool {
     let mut source = error.source();
     while let Some(inner) = source {
         let closed = inner.downcast_ref::<hyper::Error>().is_some_and(|e| e.is_incomplete_message() || e.is_canceled());

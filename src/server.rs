@@ -62,14 +62,13 @@ async fn start_with(config: Arc<Config>, fleet: Arc<Fleet>) -> Result<Running, S
     let in_flight = TaskTracker::new();
 
     // pingora takes listeners over as descriptors under the name of their address, so that port 0 is known at once.
+    let listeners = config.listen.iter().map(|address| listen(address)).collect::<Result<Vec<_>, _>>()?;
+    let admin = config.admin.as_deref().map(listen).transpose()?;
+    let addresses: Vec<SocketAddr> = listeners.iter().map(|(_, taken)| *taken).collect();
     let mut descriptors = Fds::new();
-    let mut addresses = Vec::new();
-    for address in &config.listen {
-        let (listener, taken) = listen(address)?;
-        addresses.push(taken);
+    for (listener, taken) in listeners {
         descriptors.add(taken.to_string(), listener.into_raw_fd());
     }
-    let admin = config.admin.as_deref().map(listen).transpose()?;
 
     let all_found = tokio::time::timeout(FIRST_RESOLVE, fleet.resolve()).await.unwrap_or(false);
     let resolver = fleet.clone();

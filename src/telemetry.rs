@@ -18,6 +18,7 @@ use std::io::IsTerminal as _;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::JoinSet;
 use tracing_subscriber::filter::{EnvFilter, FilterExt as _, LevelFilter, Targets};
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -62,8 +63,14 @@ pub async fn serve_admin(listener: TcpListener, config: Arc<Config>, fleet: Arc<
             return;
         }
     };
+    // Connections end with the listener.
+    let mut connections = JoinSet::new();
     loop {
-        let stream = match listener.accept().await {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(_) = connections.join_next() => continue,
+        };
+        let stream = match accepted {
             Ok((stream, _)) => stream,
             Err(error) => {
                 tracing::warn!(%error, "the admin listener cannot accept");
@@ -72,7 +79,7 @@ pub async fn serve_admin(listener: TcpListener, config: Arc<Config>, fleet: Arc<
             }
         };
         let (config, fleet) = (config.clone(), fleet.clone());
-        tokio::spawn(async move {
+        connections.spawn(async move {
             let service = service_fn(|request| {
                 let answer = admin(&request, &config, &fleet);
                 async { Ok::<_, Infallible>(response(answer)) }

@@ -113,6 +113,7 @@ async fn a_location_at_a_node_becomes_relative_and_others_stay() {
         let own = format!("http://{}", seen.header("host").unwrap());
         let location = match seen.target.as_str() {
             "/v2/a/blobs/uploads/" => format!("{own}/v2/a/blobs/uploads/1?_state=a%2Fb"),
+            "/v2/_zot/ext/cosign" => format!("{own}/v2/_zot/ext/cosign/1"),
             "/v2/a/blobs/sha256:1" => "https://bucket.example/layer?sig=1".to_owned(),
             _ => "/v2/a/blobs/sha256:2".to_owned(),
         };
@@ -129,6 +130,8 @@ async fn a_location_at_a_node_becomes_relative_and_others_stay() {
     ] {
         assert_eq!(get(running.addresses[0], target).await.header("location"), Some(location), "{target}");
     }
+    let post = "POST /v2/_zot/ext/cosign HTTP/1.1\r\nHost: r\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    assert_eq!(send(running.addresses[0], post).await.header("location"), Some("/v2/_zot/ext/cosign/1"));
     running.stop().await;
 }
 
@@ -902,4 +905,23 @@ async fn requests_that_come_early_are_answered_in_their_turn() {
         has_begun.recv().await.unwrap();
     }
     running.stop().await;
+}
+
+#[tokio::test]
+async fn a_start_that_fails_leaves_nothing_behind_and_neither_does_the_admin_listener() {
+    let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let free = nowhere().await;
+    let mut config = config(&[nowhere().await], "");
+    config.listen = vec![free.to_string(), taken.local_addr().unwrap().to_string()];
+    assert!(onezot::server::start(config.clone()).await.is_err());
+    assert!(std::net::TcpListener::bind(free).is_ok(), "the first address is still listened on");
+
+    config.listen.truncate(1);
+    config.admin = Some("127.0.0.1:0".to_owned());
+    let running = onezot::server::start(config).await.unwrap();
+    let mut client = TcpStream::connect(running.admin.unwrap()).await.unwrap();
+    client.write_all(b"GET /livez HTTP/1.1\r\nHost: r\r\n\r\n").await.unwrap();
+    assert!(read_header(&mut client).await.unwrap().starts_with("HTTP/1.1 200 "));
+    running.stop().await;
+    closed(client).await;
 }
