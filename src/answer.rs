@@ -127,7 +127,7 @@ pub fn document_failed(failures: &[Failure]) -> Answer {
         })
         .collect();
     let body = json!({"errors": errors, "data": null});
-    Answer::with_body(failed_status(failures), JSON, go_json(&body))
+    retriable(Answer::with_body(failed_status(failures), JSON, go_json(&body)))
 }
 
 /// 200 with errors (JSON each, already escaped) before data, with the header of a node's own answer, and what is
@@ -170,11 +170,28 @@ pub fn fan_out_failed(what: &str, failures: &[Failure]) -> Answer {
 
 fn failed(failures: &[Failure], message: &str) -> Answer {
     let nodes: Vec<&str> = failures.iter().map(|failure| failure.node.as_str()).collect();
-    Answer::oci_error(failed_status(failures), "UNAVAILABLE", message, json!({"nodes": nodes}))
+    retriable(Answer::oci_error(failed_status(failures), "UNAVAILABLE", message, json!({"nodes": nodes})))
 }
 
-/// 504 if every node was merely late, else 502.
+/// 503 for a request that there is no room for at the moment.
+pub fn busy() -> Answer {
+    let message = "the gateway puts together as many answers as it may at the moment; try again";
+    retriable(Answer::oci_error(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", message, Value::Null))
+}
+
+/// A 503 says when to try again.
+fn retriable(mut answer: Answer) -> Answer {
+    if answer.status == StatusCode::SERVICE_UNAVAILABLE {
+        answer.headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    answer
+}
+
+/// 503 if it is for want of room here, 504 if every node was merely late, else 502.
 fn failed_status(failures: &[Failure]) -> StatusCode {
+    if failures.iter().any(|failure| failure.kind == FailureKind::NoRoom) {
+        return StatusCode::SERVICE_UNAVAILABLE;
+    }
     let all_late = failures.iter().all(|failure| failure.kind == FailureKind::Late);
     if all_late { StatusCode::GATEWAY_TIMEOUT } else { StatusCode::BAD_GATEWAY }
 }

@@ -144,6 +144,10 @@ pub struct Limits {
     pub graphql_bytes: ByteSize,
     /// All that one node answers in one fan-out.
     pub answer_bytes: ByteSize,
+    /// All that is held of nodes' answers to be merged; past it, 503.
+    pub total_answer_bytes: ByteSize,
+    /// How many requests may be merged, or sent to every node, at a time; one more is 503.
+    pub in_flight: usize,
     /// The body of a request that goes to every node (trust uploads); more is 413. Bodies that stream have no bound.
     pub body_bytes: ByteSize,
 }
@@ -208,6 +212,8 @@ impl Default for Limits {
             header_count: 200,
             graphql_bytes: ByteSize::kib(64),
             answer_bytes: ByteSize::mib(256),
+            total_answer_bytes: ByteSize::gib(1),
+            in_flight: 1024,
             body_bytes: ByteSize::mib(1),
         }
     }
@@ -282,6 +288,8 @@ impl Config {
             ("header_count", self.limits.header_count as u64, 16),
             ("graphql_bytes", self.limits.graphql_bytes.as_u64(), 1024),
             ("answer_bytes", self.limits.answer_bytes.as_u64(), 1024),
+            ("total_answer_bytes", self.limits.total_answer_bytes.as_u64(), 1024),
+            ("in_flight", self.limits.in_flight as u64, 1),
             ("body_bytes", self.limits.body_bytes.as_u64(), 1024),
         ];
         for (name, value, least) in minima {

@@ -1,5 +1,6 @@
 //! What `onezot explain` and `/explain` print: what is done with a request, in full.
 
+use crate::budget::Budget;
 use crate::config::Config;
 use crate::graphql::{GraphQl, Planning};
 use crate::onward::Sender;
@@ -18,7 +19,8 @@ pub fn explain(config: &Config, method: &Method, target: &str, body: Vec<u8>) ->
         let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
         let sender = Sender { address: None, host: None, is_trusted: false };
         let (method, target, body) = (method.clone(), target.to_owned(), body.into());
-        let ask = Ask { method, target, headers, sender, body, is_read: true };
+        let share = Budget::new(0).share();
+        let ask = Ask { method, target, headers, sender, body, is_read: true, share };
         match GraphQl::new(config.metadata, config.partial).plan(&fleet, &ask) {
             Planning::Plan(_, plan) => {
                 text.push_str(&query::Explained { plan: &plan, fleet: &fleet }.to_string());

@@ -441,6 +441,7 @@ fn upstream(ask: &Ask, body: &Value) -> Ask {
         sender: ask.sender.clone(),
         body: body.to_string().into(),
         is_read: true,
+        share: ask.share.clone(),
     }
 }
 

@@ -16,6 +16,7 @@
 //! [`server`] starts and stops a gateway, behind the [`door`] that bounds what clients may take their time for.
 
 pub mod answer;
+pub mod budget;
 pub mod config;
 #[cfg(feature = "demo")]
 pub mod demo;

@@ -24,6 +24,7 @@ use pingora::upstreams::peer::Peer as _;
 use pingora::{ErrorSource, ImmutStr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
@@ -42,6 +43,8 @@ pub struct Gateway {
     scatter: Scatter,
     graphql: GraphQl,
     in_flight: TaskTracker,
+    /// One permit for each request that is answered from what several nodes say.
+    merges: Semaphore,
 }
 
 /// What is known of one request while it is under way.
@@ -89,7 +92,8 @@ impl Gateway {
     pub fn new(config: Arc<Config>, fleet: Arc<Fleet>, in_flight: TaskTracker) -> Gateway {
         let scatter = Scatter::new(&config, fleet.clone());
         let graphql = GraphQl::new(config.metadata, config.partial);
-        Gateway { config, fleet, scatter, graphql, in_flight }
+        let merges = Semaphore::new(config.limits.in_flight.min(Semaphore::MAX_PERMITS));
+        Gateway { config, fleet, scatter, graphql, in_flight, merges }
     }
 
     /// Refuses what no registry could answer, before the path is looked at.
@@ -108,7 +112,15 @@ impl Gateway {
 
     async fn answer_catalog(&self, ask: CatalogAsk, headers: HeaderMap, sender: Sender) -> Answer {
         let CatalogAsk { upstream, target, page } = ask;
-        let ask = Ask { method: Method::GET, target: upstream, headers, sender, body: Bytes::new(), is_read: true };
+        let ask = Ask {
+            method: Method::GET,
+            target: upstream,
+            headers,
+            sender,
+            body: Bytes::new(),
+            is_read: true,
+            share: self.scatter.share(),
+        };
         match self.scatter.catalogs(&ask).await.judge(self.config.partial) {
             Verdict::Parts { parts, headers, mut failures } => {
                 let whole = crate::merge::catalogs(parts);
@@ -144,7 +156,7 @@ impl Gateway {
         };
         let header = session.req_header();
         let (method, headers) = (header.method.clone(), header.headers.clone());
-        let ask = Ask { method, target, headers, sender, body, is_read: false };
+        let ask = Ask { method, target, headers, sender, body, is_read: false, share: self.scatter.share() };
         // A broadcast writes: a node that lacks it is always an error, whatever is allowed for reads.
         Ok(match self.scatter.broadcast(&ask).await.judge(Partial::Fail) {
             Verdict::Parts { mut parts, .. } => {
@@ -175,7 +187,7 @@ impl Gateway {
                 Err(refusal) => return Ok(Some(refusal)),
             }
         };
-        let ask = Ask { method, target, headers, sender, body, is_read: true };
+        let ask = Ask { method, target, headers, sender, body, is_read: true, share: self.scatter.share() };
         match self.graphql.plan(&self.fleet, &ask) {
             Planning::Answer(answer) => Ok(Some(answer)),
             Planning::Plan(request, plan) => match plan {
@@ -281,6 +293,11 @@ impl ProxyHttp for Gateway {
         let is_trusted = address.is_some_and(|address| proxies.iter().any(|range| range.contains(address)));
         let sender = Sender { address, host: header.headers.get(HOST).cloned(), is_trusted };
         let plan = plan::plan(&self.fleet, &header.method, header.raw_path());
+        let is_merged = matches!(plan, Plan::Catalog(..) | Plan::Broadcast(_) | Plan::Documents(_));
+        let permit = is_merged.then(|| self.merges.try_acquire());
+        if matches!(permit, Some(Err(_))) {
+            return send(session, answer::busy()).await;
+        }
         let mut own = match plan {
             Plan::Forward(_, to) => {
                 ctx.class = "route-once";

@@ -3,6 +3,7 @@
 //! Failure is data: what nodes failed to say is gathered beside what they said, and one function,
 //! [`Gathered::judge`], decides what becomes of it.
 
+use crate::budget::{Budget, Share};
 use crate::config::{Config, Partial};
 use crate::fleet::{Fleet, Node};
 use crate::graphql::refusal_kind;
@@ -50,6 +51,8 @@ pub struct Ask {
     pub body: Bytes,
     /// Whether it changes nothing, so that it may be sent again when its connection ended without an answer.
     pub is_read: bool,
+    /// What its answers may take of the memory.
+    pub share: Arc<Share>,
 }
 
 /// A node's whole answer.
@@ -96,6 +99,8 @@ pub enum FailureKind {
     Unusable,
     /// Its answer is over the limit.
     TooLarge,
+    /// There is no room for its answer beside those of other requests.
+    NoRoom,
     /// It refused what another node accepted.
     Refused(StatusCode),
     /// It answered a GraphQL error where another node gave data.
@@ -109,6 +114,7 @@ impl fmt::Display for FailureKind {
             FailureKind::Late => f.write_str("did not answer in time"),
             FailureKind::Unusable => f.write_str("gave an answer that cannot be used"),
             FailureKind::TooLarge => f.write_str("gave an answer that is too large"),
+            FailureKind::NoRoom => f.write_str("gave an answer for which there is no room at the moment"),
             FailureKind::Refused(status) => write!(f, "answered {}", status.as_u16()),
             FailureKind::Said(message) => write!(f, "says: {message}"),
         }
@@ -184,10 +190,10 @@ impl<T> Gathered<T> {
         for Failure { node, kind, cause } in &failures {
             tracing::warn!(node, %kind, cause, "a node failed in a fan-out");
         }
+        // What there was no room for is not missing at the node.
+        let may_lack = partial == Partial::Warn && failures.iter().all(|failure| failure.kind != FailureKind::NoRoom);
         match headers {
-            Some(headers) if failures.is_empty() || partial == Partial::Warn => {
-                Verdict::Parts { parts, headers, failures }
-            }
+            Some(headers) if failures.is_empty() || may_lack => Verdict::Parts { parts, headers, failures },
             _ => Verdict::Failed(failures),
         }
     }
@@ -211,6 +217,7 @@ pub struct Scatter {
     total: Duration,
     partial: Partial,
     answer_bytes: usize,
+    budget: Arc<Budget>,
     accepted: moka::sync::Cache<u64, ()>,
     hasher: RandomState,
 }
@@ -233,9 +240,15 @@ impl Scatter {
             total: config.timeouts.total,
             partial: config.partial,
             answer_bytes: usize::try_from(config.limits.answer_bytes.as_u64()).unwrap_or(usize::MAX),
+            budget: Budget::new(config.limits.total_answer_bytes.as_u64()),
             accepted: moka::sync::Cache::builder().max_capacity(ACCEPTED_MOST).time_to_live(ACCEPTED_FOR).build(),
             hasher: RandomState::new(),
         }
+    }
+
+    /// A new request's share of what all requests may hold.
+    pub fn share(&self) -> Arc<Share> {
+        self.budget.share()
     }
 
     /// Every node's whole catalog.
@@ -449,7 +462,7 @@ impl Scatter {
         };
         node.was_reached();
         let (parts, body) = response.into_parts();
-        let body = match timeout_at(deadline, read_body(&node, body, limit, self.idle)).await {
+        let body = match timeout_at(deadline, read_body(&node, body, limit, &ask.share, self.idle)).await {
             Ok(read) => read?,
             Err(_) => return Err(late("no end of the body in time")),
         };
@@ -483,7 +496,13 @@ fn listed(node: &Node, body: &[u8]) -> Result<Option<Vec<String>>, Failure> {
     Ok(page.repositories)
 }
 
-async fn read_body(node: &Node, mut body: Incoming, limit: usize, idle: Duration) -> Result<Bytes, Failure> {
+async fn read_body(
+    node: &Node,
+    mut body: Incoming,
+    limit: usize,
+    share: &Share,
+    idle: Duration,
+) -> Result<Bytes, Failure> {
     let failed = |kind, cause: String| Failure { node: node.name.clone(), kind, cause };
     let too_large = || failed(FailureKind::TooLarge, format!("more than {limit} bytes"));
     if body.size_hint().lower() > limit as u64 {
@@ -499,6 +518,9 @@ async fn read_body(node: &Node, mut body: Incoming, limit: usize, idle: Duration
                 let Ok(data) = frame.into_data() else { continue };
                 if whole.len() + data.len() > limit {
                     return Err(too_large());
+                }
+                if !share.take(data.len()) {
+                    return Err(failed(FailureKind::NoRoom, "limits.total_answer_bytes is reached".to_owned()));
                 }
                 whole.extend_from_slice(&data);
             }

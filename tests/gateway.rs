@@ -925,3 +925,54 @@ async fn a_start_that_fails_leaves_nothing_behind_and_neither_does_the_admin_lis
     running.stop().await;
     closed(client).await;
 }
+
+#[tokio::test]
+async fn no_more_is_merged_at_a_time_than_is_allowed() {
+    let (began, mut has_begun) = tokio::sync::mpsc::unbounded_channel();
+    let hanging = Stub::raw(move |mut stream, _| {
+        let began = began.clone();
+        async move {
+            read_header(&mut stream).await;
+            began.send(()).unwrap();
+            std::future::pending::<()>().await;
+        }
+    })
+    .await;
+    let running = gateway(&[hanging.address], "limits: {in_flight: 1}\ntimeouts: {drain: 200ms}\n").await;
+    let to = running.addresses[0];
+    let first = tokio::spawn(get(to, "/v2/_catalog"));
+    has_begun.recv().await.unwrap();
+    let post = "POST /v2/_zot/ext/cosign HTTP/1.1\r\nHost: r\r\nContent-Length: 3\r\n\r\nkey";
+    let catalog = "GET /v2/_catalog HTTP/1.1\r\nHost: r\r\nConnection: close\r\n\r\n";
+    let search = "GET /v2/_zot/ext/search?query={__typename} HTTP/1.1\r\nHost: r\r\nConnection: close\r\n\r\n";
+    for request in [post, catalog, search] {
+        let got = send(to, request).await;
+        assert_eq!((got.status, got.header("retry-after")), (503, Some("1")), "{request}");
+        assert_eq!(error_of(&got).0, "UNAVAILABLE");
+    }
+    assert_eq!(get(to, "/livez").await.status, 200);
+    first.abort();
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn no_more_is_held_of_answers_than_is_allowed() {
+    let large = format!(r#"{{"repositories":["{}"]}}"#, "x".repeat(1500));
+    let node = || {
+        let large = large.clone();
+        Stub::new(move |_| reply(200, large.clone()))
+    };
+    let (a, b) = (node().await, node().await);
+    for partial in ["fail", "warn"] {
+        let yaml = format!("partial: {partial}\nlimits: {{total_answer_bytes: 2KiB}}\n");
+        let two = gateway(&[a.address, b.address], &yaml).await;
+        let got = get(two.addresses[0], "/v2/_catalog").await;
+        assert_eq!((got.status, got.header("retry-after")), (503, Some("1")), "{}", got.text());
+        two.stop().await;
+        let one = gateway(&[a.address], &yaml).await;
+        for _ in 0..5 {
+            assert_eq!(get(one.addresses[0], "/v2/_catalog").await.status, 200, "room is given back");
+        }
+        one.stop().await;
+    }
+}

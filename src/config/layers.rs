@@ -330,7 +330,7 @@ mod tests {
                 Some("partial") => "warn",
                 Some("format") => "json",
                 Some("level") => "debug",
-                Some("header_count") => "77",
+                Some("header_count" | "in_flight") => "77",
                 Some(name) if name.ends_with("_bytes") => "77KiB",
                 _ => "77s",
             };
