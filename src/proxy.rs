@@ -36,6 +36,9 @@ const HURRY: Duration = Duration::from_secs(5);
 /// How much longer a node is waited for than a client that has stopped.
 const CLIENT_FIRST: Duration = Duration::from_secs(1);
 
+/// How long the rest of a request's body is read away behind an answer of onezot's own.
+const BODY_DRAIN: Duration = Duration::from_secs(5);
+
 /// The gateway, as pingora drives it.
 pub struct Gateway {
     config: Arc<Config>,
@@ -553,6 +556,7 @@ async fn send(session: &mut Session, answer: Answer) -> Result<bool> {
 /// Reads away what the client still sends, for a while: closing now would reset the connection, and the answer be lost
 /// (Go `net/http`, `rstAvoidanceDelay`).
 async fn drain(session: &mut Session) {
+    session.set_total_drain_timeout(Some(BODY_DRAIN));
     // Who waits to be asked for the body does not send it after an answer.
     if !session.req_header().headers.contains_key(header::EXPECT)
         && let Err(error) = session.as_mut().drain_request_body().await

@@ -480,6 +480,25 @@ async fn clients_that_take_their_time_are_cut_off() {
 }
 
 #[tokio::test]
+async fn who_does_not_stop_sending_behind_an_answer_is_cut_off() {
+    let (_stubs, addresses) = ok_nodes(1).await;
+    let running = gateway(&addresses, "").await;
+    let endless = TcpStream::connect(running.addresses[0]).await.unwrap();
+    let (mut read, mut write) = endless.into_split();
+    write.write_all(b"POST /v2//x HTTP/1.1\r\nHost: r\r\nTransfer-Encoding: chunked\r\n\r\n").await.unwrap();
+    let sending = tokio::spawn(async move {
+        while write.write_all(b"1\r\nx\r\n").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    let mut answer = Vec::new();
+    let _ = tokio::time::timeout(HANG, read.read_to_end(&mut answer)).await.expect("the body is read for ever");
+    assert_eq!(parse(&answer).status, 301);
+    sending.abort();
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn a_body_streams_before_it_is_whole() {
     let (sent, mut arrived) = tokio::sync::mpsc::unbounded_channel();
     let node = Stub::raw(move |mut stream, _| {
