@@ -1,6 +1,7 @@
 //! Paging, with zot's quirks. Pure.
 
 use crate::merge::directory_order;
+use crate::path::escapes_are_valid;
 use crate::rules::{LIST_ORDERS, Sort};
 use serde_json::Value;
 use std::borrow::Cow;
@@ -161,7 +162,7 @@ impl fmt::Display for ListPage {
 pub fn query_value<'a>(query: &'a str, name: &str) -> Option<Cow<'a, str>> {
     query
         .split('&')
-        .filter(|pair| !pair.contains(';') && !has_broken_escape(pair))
+        .filter(|pair| !pair.contains(';') && escapes_are_valid(pair))
         .find_map(|pair| form_urlencoded::parse(pair.as_bytes()).find(|(key, _)| key == name))
         .map(|(_, value)| value)
 }
@@ -172,12 +173,6 @@ pub fn without_parameters(query: &str, names: &[&str]) -> String {
         .split('&')
         .filter(|pair| !form_urlencoded::parse(pair.as_bytes()).any(|(key, _)| names.contains(&key.as_ref())));
     kept.collect::<Vec<_>>().join("&")
-}
-
-fn has_broken_escape(pair: &str) -> bool {
-    pair.split('%')
-        .skip(1)
-        .any(|after| !matches!(after.as_bytes(), [a, b, ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit()))
 }
 
 /// The target of the `next` link in a `Link` header (RFC 8288), as the registries write it: `<target>; rel="next"`.

@@ -102,9 +102,9 @@ fn percent_positions(segment: &str) -> impl Iterator<Item = bool> + '_ {
     })
 }
 
-/// Each `%` is followed by two hexadecimal digits; Go refuses anything else with 400.
-fn escapes_are_valid(path: &str) -> bool {
-    path.split('%')
+/// Whether each `%` is followed by two hexadecimal digits, as Go wants it in paths and queries.
+pub fn escapes_are_valid(text: &str) -> bool {
+    text.split('%')
         .skip(1)
         .all(|after| matches!(after.as_bytes(), [a, b, ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit()))
 }

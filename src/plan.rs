@@ -43,6 +43,17 @@ pub enum To {
     First,
 }
 
+impl To {
+    /// The nodes that may answer, in the order in which they are tried.
+    pub fn candidates(&self, fleet: &Fleet) -> Vec<usize> {
+        match self {
+            To::Owner { owner, .. } => vec![owner.node],
+            To::Any => fleet.any_order().collect(),
+            To::First => vec![0],
+        }
+    }
+}
+
 /// What every node is asked for its catalog, and the page that is cut out of the whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CatalogAsk {

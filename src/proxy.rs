@@ -195,7 +195,7 @@ impl Gateway {
             Planning::Answer(answer) => Ok(Some(answer)),
             Planning::Plan(request, plan) => match plan {
                 DocumentPlan::Whole { to, must_fail: None, .. } if ask.method == Method::GET && !request.is_by_hash => {
-                    ctx.candidates = self.candidates(&to);
+                    ctx.candidates = to.candidates(&self.fleet);
                     ctx.sender = Some(ask.sender);
                     Ok(None)
                 }
@@ -216,14 +216,6 @@ impl Gateway {
     fn relative_location(&self, headers: &HeaderMap) -> Option<HeaderValue> {
         let location = headers.get(LOCATION)?.to_str().ok()?;
         HeaderValue::from_str(&without_node(&self.fleet, location)?).ok()
-    }
-
-    fn candidates(&self, to: &To) -> Vec<usize> {
-        match to {
-            To::Owner { owner, .. } => vec![owner.node],
-            To::Any => self.fleet.any_order().collect(),
-            To::First => vec![0],
-        }
     }
 
     fn peer(&self, node: &Node, method: &Method, ctx: &Ctx) -> Option<HttpPeer> {
@@ -304,14 +296,14 @@ impl ProxyHttp for Gateway {
         let mut own = match plan {
             Plan::Forward(_, to) => {
                 ctx.class = "route-once";
-                ctx.candidates = self.candidates(&to);
+                ctx.candidates = to.candidates(&self.fleet);
                 ctx.in_a_hurry = matches!(to, To::Any);
                 ctx.sender = Some(sender);
                 return Ok(false);
             }
             Plan::Unrouted => {
                 ctx.class = "unrouted";
-                ctx.candidates = self.candidates(&To::Any);
+                ctx.candidates = To::Any.candidates(&self.fleet);
                 ctx.in_a_hurry = true;
                 ctx.sender = Some(sender);
                 ctx.in_its_place = Some(NOWHERE);

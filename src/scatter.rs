@@ -284,14 +284,9 @@ impl Scatter {
     ///
     /// The node's failure; of several, the first one's.
     pub async fn one(&self, to: &To, ask: &Ask) -> Result<NodeAnswer, Failure> {
-        let candidates: Vec<usize> = match to {
-            To::Owner { owner, .. } => vec![owner.node],
-            To::Any => self.fleet.any_order().collect(),
-            To::First => vec![0],
-        };
         let mut first = None;
         let deadline = Instant::now() + self.total;
-        for node in candidates.into_iter().filter_map(|index| self.fleet.nodes().get(index)) {
+        for node in to.candidates(&self.fleet).into_iter().filter_map(|index| self.fleet.nodes().get(index)) {
             match self.ask(node.clone(), ask, &ask.target, self.answer_bytes, deadline).await {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => {
