@@ -2,12 +2,19 @@
 
 use super::demo_replay::read;
 use onezot::demo::Content;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 /// Random documents over a schema.
 pub struct Writer {
     state: u64,
+    /// Whether documents have variables and fragments.
+    is_rich: bool,
+    /// The variables of the document: definitions and values.
+    definitions: Vec<String>,
+    variables: Map<String, Value>,
+    /// The fragments of the document.
+    fragments: Vec<String>,
     types: BTreeMap<String, Value>,
     names: Vec<String>,
     images: Vec<String>,
@@ -27,7 +34,8 @@ impl Writer {
         images.extend(["lib", "lib:nope", "nope:1", "", ":", "a:b:c", "lib@sha256:00"].map(str::to_owned));
         let mut digests: Vec<String> = content.bytes.keys().cloned().collect();
         digests.extend(["", "sha256", "sha256:a", "a", "sha256:00", "x"].map(str::to_owned));
-        Self { state: seed, types, names, images, digests }
+        let (definitions, variables, fragments) = Default::default();
+        Self { state: seed, is_rich: false, definitions, variables, fragments, types, names, images, digests }
     }
 
     fn below(&mut self, limit: usize) -> usize {
@@ -42,6 +50,61 @@ impl Writer {
 
     fn from(&mut self, of: &[String]) -> String {
         of[self.below(of.len())].clone()
+    }
+
+    /// The next document, with variables, fragments and conditions, and the values of its variables.
+    pub fn request(&mut self) -> (String, Map<String, Value>) {
+        self.is_rich = true;
+        self.definitions.clear();
+        self.variables.clear();
+        self.fragments.clear();
+        let mut document = self.document();
+        if !self.definitions.is_empty() {
+            document = format!("query Q({}){document}", self.definitions.join(","));
+        }
+        for fragment in &self.fragments {
+            document.push_str(fragment);
+        }
+        (document, std::mem::take(&mut self.variables))
+    }
+
+    /// A literal, or a variable in its place.
+    fn argument(&mut self, kind: &str, literal: String, value: Value) -> String {
+        if !self.is_rich || self.below(3) > 0 {
+            return literal;
+        }
+        let name = format!("v{}", self.definitions.len());
+        // A default stands in for a value now and then.
+        if self.below(4) == 0 {
+            self.definitions.push(format!("${name}:{kind}={literal}"));
+        } else {
+            self.definitions.push(format!("${name}:{kind}"));
+            self.variables.insert(name.clone(), value);
+        }
+        format!("${name}")
+    }
+
+    /// Selections as they are, or through a fragment, or under a condition.
+    fn wrapped(&mut self, on: &str, selections: &str) -> String {
+        if !self.is_rich {
+            return format!("{{{selections}}}");
+        }
+        match self.below(12) {
+            0 => {
+                let name = format!("F{}", self.fragments.len());
+                self.fragments.push(format!(" fragment {name} on {on}{{{selections}}}"));
+                format!("{{...{name}}}")
+            }
+            1 => format!("{{... on {on}{{{selections}}}}}"),
+            2 => format!("{{...@include(if:true){{{selections}}}}}"),
+            3 => {
+                let condition = self.argument("Boolean!", "false".to_owned(), json!(false));
+                format!(
+                    "{{__typename ...@skip(if:{condition}){{{selections}}} ...on {on}@include(if:false){{__typename}}}}"
+                )
+            }
+            _ => format!("{{{selections}}}"),
+        }
     }
 
     /// The next document.
@@ -73,7 +136,11 @@ impl Writer {
             let key = argument["name"].as_str().unwrap();
             let names = self.names.clone();
             let value = match (name, key) {
-                (_, "requestedPage") => self.page(),
+                (_, "requestedPage") => {
+                    let page = self.page();
+                    let value = page_value(&page);
+                    self.argument("PageInput", page, value)
+                }
                 (_, "filter") => self.filter(),
                 ("GlobalSearch", "query") => {
                     let text = match self.below(4) {
@@ -84,11 +151,21 @@ impl Writer {
                             .one(&["a", "app", "team", "/lib/", " infra/b", ":1", ":l", "ap", "multi", "x@y", ":"])
                             .into(),
                     };
-                    json!(text).to_string()
+                    self.argument("String!", json!(text).to_string(), json!(text))
                 }
-                ("ImageListForDigest", "id") | (_, "digest") => json!(self.from(&self.digests.clone())).to_string(),
-                (_, "repo") => json!(self.from(&names)).to_string(),
-                (_, "image") => json!(self.from(&self.images.clone())).to_string(),
+                ("ImageListForDigest", "id") => {
+                    let digest = self.from(&self.digests.clone());
+                    self.argument("String!", json!(digest).to_string(), json!(digest))
+                }
+                (_, "digest") => json!(self.from(&self.digests.clone())).to_string(),
+                (_, "repo") => {
+                    let name = self.from(&names);
+                    self.argument("String!", json!(name).to_string(), json!(name))
+                }
+                (_, "image") => {
+                    let image = self.from(&self.images.clone());
+                    self.argument("String!", json!(image).to_string(), json!(image))
+                }
                 (_, "type") => r#"["application/spdx+json"]"#.to_owned(),
                 (_, "minuend" | "subtrahend") => r#"{Repo:"lib",Tag:"1"}"#.to_owned(),
                 _ => r#""CVE-1""#.to_owned(),
@@ -163,6 +240,14 @@ impl Writer {
         if chosen.is_empty() {
             chosen.push("__typename".to_owned());
         }
-        format!("{{{}}}", chosen.join(" "))
+        let name = name.to_owned();
+        self.wrapped(&name, &chosen.join(" "))
     }
+}
+
+/// The value of a page that is written as a literal.
+fn page_value(literal: &str) -> Value {
+    let pairs = literal.trim_matches(['{', '}']).split(',').filter_map(|pair| pair.split_once(':'));
+    let value = |text: &str| text.parse::<i64>().map_or_else(|_| json!(text), |number| json!(number));
+    Value::Object(pairs.map(|(name, text)| (name.to_owned(), value(text))).collect())
 }
