@@ -36,6 +36,8 @@ const HURRY: Duration = Duration::from_secs(5);
 /// How much longer a node is waited for than a client that has stopped.
 const CLIENT_FIRST: Duration = Duration::from_secs(1);
 
+/// From this size on (bytes), planning a document takes a millisecond or more.
+const LARGE_DOCUMENT: usize = 8 << 10;
 /// How long the rest of a request's body is read away behind an answer of onezot's own.
 const BODY_DRAIN: Duration = Duration::from_secs(5);
 
@@ -44,7 +46,7 @@ pub struct Gateway {
     config: Arc<Config>,
     fleet: Arc<Fleet>,
     scatter: Scatter,
-    graphql: GraphQl,
+    graphql: Arc<GraphQl>,
     in_flight: TaskTracker,
     /// One permit for each request that is answered from what several nodes say.
     merges: Semaphore,
@@ -94,7 +96,7 @@ impl Gateway {
     /// A gateway for `fleet`. `in_flight` counts the requests under way.
     pub fn new(config: Arc<Config>, fleet: Arc<Fleet>, in_flight: TaskTracker) -> Gateway {
         let scatter = Scatter::new(&config, fleet.clone());
-        let graphql = GraphQl::new(config.metadata, config.partial);
+        let graphql = Arc::new(GraphQl::new(config.metadata, config.partial));
         let merges = Semaphore::new(config.limits.in_flight.min(Semaphore::MAX_PERMITS));
         Gateway { config, fleet, scatter, graphql, in_flight, merges }
     }
@@ -191,7 +193,7 @@ impl Gateway {
             }
         };
         let ask = Ask { method, target, headers, sender, body, is_read: true, share: self.scatter.share() };
-        match self.graphql.plan(&self.fleet, &ask) {
+        match self.plan_document(&ask).await {
             Planning::Answer(answer) => Ok(Some(answer)),
             Planning::Plan(request, plan) => match plan {
                 DocumentPlan::Whole { to, must_fail: None, .. } if ask.method == Method::GET && !request.is_by_hash => {
@@ -202,6 +204,19 @@ impl Gateway {
                 plan => Ok(Some(self.graphql.carry_out(&self.scatter, &ask, &request, &plan).await)),
             },
         }
+    }
+
+    /// Plans a GraphQL request; a large one beside the event loop, which others wait for.
+    async fn plan_document(&self, ask: &Ask) -> Planning {
+        if ask.body.len() + ask.target.len() < LARGE_DOCUMENT {
+            return self.graphql.plan(&self.fleet, ask);
+        }
+        let (graphql, fleet, ask) = (self.graphql.clone(), self.fleet.clone(), ask.clone());
+        let planned = tokio::task::spawn_blocking(move || graphql.plan(&fleet, &ask)).await;
+        planned.unwrap_or_else(|error| {
+            tracing::error!(%error, "planning a document failed");
+            Planning::Answer(answer::internal_error())
+        })
     }
 
     /// Reads the whole body of a request, or says why it is not read.

@@ -15,16 +15,19 @@ mod demo_replay;
 mod oracle;
 #[path = "support/wire.rs"]
 mod wire;
+#[path = "support/writer.rs"]
+mod writer;
 #[path = "support/zots.rs"]
 mod zots;
 
 use demo_compare::queries;
-use demo_replay::{Sender, Set};
+use demo_replay::{Sender, Set, read};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use wire::Got;
+use writer::Writer;
 use zots::{Call, Content, Zot};
 
 /// Headers that differ between any two servers.
@@ -152,6 +155,7 @@ async fn three_zots_behind_onezot_answer_as_one_zot() {
     println!("recorded requests asked again: {} of {} alike", recorded.len() - failed.len(), recorded.len());
 
     recorded_documents(&sides, &mut failed).await;
+    random_documents(&sides, &mut failed).await;
 
     let cases = std::env::var("ONEZOT_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(2000);
     let seed = std::env::var("ONEZOT_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
@@ -218,6 +222,43 @@ async fn recorded_documents(sides: &Sides, failed: &mut Vec<String>) {
     for (name, (alike, total)) in counts {
         println!("{name}: {alike} of {total} alike");
     }
+}
+
+/// Sends random documents to both sides: `ONEZOT_DOCUMENTS`, default 2000.
+async fn random_documents(sides: &Sides, failed: &mut Vec<String>) {
+    let number = |name: &str, default| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
+    let content = onezot::demo::Content::read(&read("content/content.json"), &read("content/bytes.json")).unwrap();
+    let mut writer = Writer::new(number("ONEZOT_SEED", 1), &content);
+    let one = Sender::new(format!("http://{}", sides.one.address));
+    let fleet = Sender::new(format!("http://{}", sides.running.addresses[0]));
+    let (mut compared, mut alike) = (0, 0);
+    while compared < number("ONEZOT_DOCUMENTS", 2000) {
+        let (document, variables) = writer.request();
+        let user = writer.one(&["alice", "alice", "alice", "bob", ""]).to_owned();
+        let request = demo_compare::Request {
+            n: 0,
+            kind: "sent".to_owned(),
+            user: Some(user).filter(|user| !user.is_empty()),
+            method: "POST".to_owned(),
+            path: "/v2/_zot/ext/search".to_owned(),
+            headers: BTreeMap::from([("Content-Type".to_owned(), "application/json".to_owned())]),
+            body: demo_compare::Content::Text(
+                serde_json::json!({"query": document, "variables": variables}).to_string(),
+            ),
+        };
+        if document_exception(&request).is_some() {
+            continue;
+        }
+        compared += 1;
+        let mut expected = one.send(&request).await;
+        expected.headers.retain(|name, _| !FREE.contains(&name.as_str()) && name != "content-length");
+        let found = demo_compare::differences(&request, &expected, &fleet.send(&request).await);
+        alike += usize::from(found.is_empty());
+        if !found.is_empty() {
+            failed.push(format!("{:?} {document}: {found:?}", request.user));
+        }
+    }
+    println!("random documents: {alike} of {compared} alike");
 }
 
 /// The README's exceptions among documents.

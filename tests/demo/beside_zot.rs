@@ -134,9 +134,9 @@ async fn random_documents_have_the_answers_of_zot() {
     let mut tally = Tally::default();
     let (mut with_data, mut with_items) = (0, 0);
     for n in 0..number("ONEZOT_DOCUMENTS", 2000) {
-        let document = writer.document();
+        let (document, variables) = writer.request();
         let user = writer.one(&["alice", "alice", "alice", "bob", ""]).to_owned();
-        let body = json!({"query": document}).to_string();
+        let body = json!({"query": document, "variables": variables}).to_string();
         let mut asked = request("POST", "/v2/_zot/ext/search".to_owned(), &user, "application/json", body.as_bytes());
         asked.n = usize::try_from(n).unwrap();
         asked.kind = "sent".to_owned();
