@@ -550,8 +550,12 @@ async fn send(session: &mut Session, answer: Answer) -> Result<bool> {
             header.append_header(canonical(name), value)?;
         }
     }
-    header.insert_header(header::CONTENT_LENGTH, body.len())?;
-    let bodiless = body.is_empty() || session.req_header().method == Method::HEAD;
+    let is_head = session.req_header().method == Method::HEAD;
+    // Go does not say of an empty body to a HEAD that it is empty.
+    if !(is_head && body.is_empty()) {
+        header.insert_header(header::CONTENT_LENGTH, body.len())?;
+    }
+    let bodiless = body.is_empty() || is_head;
     session.write_response_header(Box::new(header), bodiless).await?;
     if !bodiless {
         session.write_response_body(Some(body), true).await?;
