@@ -995,3 +995,95 @@ async fn no_more_is_held_of_answers_than_is_allowed() {
         one.stop().await;
     }
 }
+
+/// A node that finds every document valid and gives one starred repository.
+async fn graphql_node(name: &'static str) -> Stub {
+    Stub::new(move |seen| {
+        let asked: serde_json::Value = serde_json::from_slice(&seen.body).unwrap_or_default();
+        if let Some(operation) = asked["operationName"].as_str() {
+            let body = format!(r#"{{"errors":[{{"message":"operation {operation} not found"}}],"data":null}}"#);
+            return reply(422, body);
+        }
+        reply(
+            200,
+            format!(
+                r#"{{"data":{{"s":{{"Results":[{{"_oz_Name":"{name}","_oz_LastUpdated":null,"Name":"{name}"}}]}}}}}}"#
+            ),
+        )
+    })
+    .await
+}
+
+async fn post_document(to: SocketAddr, document: &str) -> Got {
+    let body = serde_json::json!({"query": document}).to_string();
+    let header = "POST /v2/_zot/ext/search HTTP/1.1\r\nHost: r\r\nContent-Type: application/json\r\nConnection: close";
+    send(to, format!("{header}\r\nContent-Length: {}\r\n\r\n{body}", body.len())).await
+}
+
+#[tokio::test]
+async fn a_list_that_lacks_a_node_is_an_error_unless_that_is_allowed() {
+    let good = graphql_node("b").await;
+    let second = graphql_node("a").await;
+    let document = "{s:StarredRepos{Results{Name}}}";
+    let all = gateway(&[good.address, second.address], "").await;
+    let got = post_document(all.addresses[0], document).await;
+    assert_eq!((got.status, got.text()), (200, r#"{"data":{"s":{"Results":[{"Name":"a"},{"Name":"b"}]}}}"#));
+    all.stop().await;
+
+    let refusing = Stub::new(|seen| {
+        let is_validation = String::from_utf8_lossy(&seen.body).contains("operationName");
+        let error = r#"{"errors":[{"message":"cve search is disabled","path":["s"]}],"data":null}"#;
+        if is_validation { reply(500, "") } else { reply(200, error) }
+    })
+    .await;
+    let bad_json = Stub::new(|_| reply(200, "<html>")).await;
+    for (fault, address, status, message) in [
+        ("nobody listens", nowhere().await, 502, "node zot-1 cannot be reached"),
+        ("an error where others have data", refusing.address, 502, "node zot-1 says: cve search is disabled"),
+        ("no JSON", bad_json.address, 502, "node zot-1 gave an answer that cannot be used"),
+    ] {
+        let strict = gateway(&[good.address, address], "").await;
+        let got = post_document(strict.addresses[0], document).await;
+        assert_eq!(got.status, status, "{fault}");
+        assert_eq!(
+            (&json(&got)["errors"][0]["message"], &json(&got)["data"]),
+            (&message.into(), &serde_json::Value::Null)
+        );
+        strict.stop().await;
+        let lax = gateway(&[good.address, address], "partial: warn\n").await;
+        let got = post_document(lax.addresses[0], document).await;
+        assert_eq!(got.status, 200, "{fault}: {}", got.text());
+        assert_eq!(json(&got)["data"]["s"]["Results"][0]["Name"], "b", "{fault}");
+        assert_eq!(json(&got)["extensions"]["onezot"]["nodes"]["failed"][0], "zot-1", "{fault}");
+        assert!(got.header("warning").is_some_and(|warning| warning.contains("zot-1")), "{fault}");
+        assert!(json(&got)["errors"].is_null(), "{fault}: zot's command line gives up on errors");
+        lax.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn documents_are_bounded_before_any_node_is_asked() {
+    let node = graphql_node("a").await;
+    let running = gateway(&[node.address], "").await;
+    let fields: String = (0..40).map(|i| format!("a{i}:StarredRepos{{Results{{Name}}}} ")).collect();
+    let mut bomb = "{...F0}".to_owned();
+    for i in 0..40 {
+        bomb.push_str(&format!(" fragment F{i} on Query{{...F{next} ...F{next}}}", next = i + 1));
+    }
+    bomb.push_str(" fragment F40 on Query{__typename}");
+    for (what, document, status) in [
+        ("too many bytes", format!("{{a}} #{}", "x".repeat(70_000)), 413),
+        ("nested too deep", "{a".repeat(20_000), 422),
+        ("nested lists", format!("{{a(b:{}", "[".repeat(20_000)), 422),
+        ("too many tokens", format!("{{{}}}", "a ".repeat(20_000)), 422),
+        ("too many root fields", format!("{{{fields}}}"), 422),
+        ("fragments that explode", bomb, 422),
+        ("reserved names", "{_oz_a:StarredRepos{Results{Name}}}".to_owned(), 422),
+    ] {
+        let got = post_document(running.addresses[0], &document).await;
+        assert_eq!(got.status, status, "{what}: {}", got.text());
+        assert!(!json(&got)["errors"][0]["message"].as_str().unwrap().is_empty(), "{what}");
+    }
+    assert!(node.seen().is_empty());
+    running.stop().await;
+}
