@@ -196,7 +196,12 @@ impl Gateway {
         match self.plan_document(&ask).await {
             Planning::Answer(answer) => Ok(Some(answer)),
             Planning::Plan(request, plan) => match plan {
-                DocumentPlan::Whole { to, must_fail: None, .. } if ask.method == Method::GET && !request.is_by_hash => {
+                // A WebSocket would go on asking the one node: its handshake does not stream.
+                DocumentPlan::Whole { to, must_fail: None, .. }
+                    if ask.method == Method::GET
+                        && !request.is_by_hash
+                        && !ask.headers.contains_key(header::UPGRADE) =>
+                {
                     ctx.candidates = to.candidates(&self.fleet);
                     ctx.sender = Some(ask.sender);
                     Ok(None)

@@ -1087,3 +1087,15 @@ async fn documents_are_bounded_before_any_node_is_asked() {
     assert!(node.seen().is_empty());
     running.stop().await;
 }
+
+#[tokio::test]
+async fn a_web_socket_is_not_opened_to_one_node() {
+    let (stubs, addresses) = ok_nodes(1).await;
+    let running = gateway(&addresses, "").await;
+    let request = "GET /v2/_zot/ext/search?query={Image(image:%22a:1%22){Tag}} HTTP/1.1\r\nHost: r\r\n\
+        Connection: Upgrade, close\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    assert_eq!(send(running.addresses[0], request).await.text(), "node 0");
+    assert_eq!(stubs[0].seen()[0].header("upgrade"), None);
+    running.stop().await;
+}
