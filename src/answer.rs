@@ -196,13 +196,6 @@ fn failed_status(failures: &[Failure]) -> StatusCode {
     if all_late { StatusCode::GATEWAY_TIMEOUT } else { StatusCode::BAD_GATEWAY }
 }
 
-/// 503 while the gateway is not ready.
-pub fn not_ready(why: &str) -> Answer {
-    let mut answer = Answer::with_body(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{why}\n"));
-    answer.headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
-    answer
-}
-
 /// A page of the catalog, with the header of a node's own catalog answer (its CORS and challenge lines).
 pub fn catalog(mut like: HeaderMap, entries: &[String], link: Option<&str>, failures: &[Failure]) -> Answer {
     strip_framing(&mut like);

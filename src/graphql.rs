@@ -45,7 +45,7 @@ pub struct GraphQl {
 }
 
 /// What a request comes to.
-pub enum Decoded {
+enum Decoded {
     /// A document.
     Document(Request),
     /// Something that a node refuses in its own words; why onezot thinks so.
@@ -144,16 +144,17 @@ impl GraphQl {
     async fn answer_fields(&self, scatter: &Scatter, ask: &Ask, request: &Request, fields: &[Planned]) -> Answer {
         let steps = join_all(fields.iter().map(|planned| self.answer_field(scatter, ask, planned)));
         let text = self.hasher.hash_one(&request.text);
-        let (invalid, answered) = if self.valid.contains_key(&text) && scatter.accepts(&ask.headers) {
-            (None, steps.await)
-        } else if scatter.accepts(&ask.headers) {
-            tokio::join!(self.validate(scatter, ask, request), steps)
-        } else {
+        let validation = self.validate(scatter, ask, request, text);
+        let (invalid, answered) = if !scatter.accepts(&ask.headers) {
             // Credentials that no node has accepted lately are tried at one.
-            match self.validate(scatter, ask, request).await {
+            match validation.await {
                 None => (None, steps.await),
                 invalid => (invalid, Vec::new()),
             }
+        } else if self.valid.contains_key(&text) {
+            (None, steps.await)
+        } else {
+            tokio::join!(validation, steps)
         };
         match invalid {
             Some(answer) => answer,
@@ -161,8 +162,8 @@ impl GraphQl {
         }
     }
 
-    /// Asks one node whether the text is valid; `None` if it is, else the client's answer.
-    async fn validate(&self, scatter: &Scatter, ask: &Ask, request: &Request) -> Option<Answer> {
+    /// Asks one node whether the text (with this hash) is valid; `None` if it is, else the client's answer.
+    async fn validate(&self, scatter: &Scatter, ask: &Ask, request: &Request, text: u64) -> Option<Answer> {
         let body = json!({"query": request.text, "operationName": NO_OPERATION});
         let answered = match scatter.one(&To::Any, &upstream(ask, &body)).await {
             Err(failure) => return Some(answer::document_failed(&[failure])),
@@ -177,7 +178,7 @@ impl GraphQl {
             return Some(answer::relay(answered));
         }
         scatter.accept(&ask.headers);
-        self.valid.insert(self.hasher.hash_one(&request.text), ());
+        self.valid.insert(text, ());
         None
     }
 

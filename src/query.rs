@@ -215,6 +215,10 @@ fn step(
 ) -> Result<Option<Step>, Unplannable> {
     let owner = |repository: &str| To::Owner { repository: repository.to_owned(), owner: fleet.owner(repository) };
     let text = |name: &str| operation.argument(field, name).as_ref().and_then(text_of);
+    let form = match row.names {
+        Names::Search(name) => text(name).map(|query| form_of(&query)),
+        _ => None,
+    };
     let single = match row.names {
         Names::Nothing => None,
         Names::Repository(name) => match text(name) {
@@ -233,8 +237,8 @@ fn step(
             },
             _ => return Ok(None),
         },
-        Names::Search(name) => match text(name).map(|query| form_of(&query)) {
-            Some(Form::Image(repository)) => Some(owner(&repository)),
+        Names::Search(_) => match &form {
+            Some(Form::Image(repository)) => Some(owner(repository)),
             Some(Form::Repositories | Form::Images) => None,
             Some(Form::Invalid) | None => return Ok(None),
         },
@@ -246,13 +250,8 @@ fn step(
         return Ok(Some(ask(operation, field, To::Any, None)));
     }
     let Some(merged) = row.merged else { return Ok(Some(ask(operation, field, To::Any, None))) };
-    let (list, items) = match row.names {
-        Names::Search(name) => match text(name).map(|query| form_of(&query)) {
-            Some(Form::Repositories) => merged.lists[0],
-            _ => merged.lists[1],
-        },
-        _ => merged.lists[0],
-    };
+    // A search has two lists: repositories, and images.
+    let (list, items) = merged.lists[usize::from(form == Some(Form::Images))];
     if !filter_is_short(operation.argument(field, "filter").as_ref()) {
         return Ok(None);
     }
