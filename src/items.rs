@@ -367,7 +367,8 @@ impl<'de> Deserialize<'de> for Members<'de> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::query::{Part, Upstream};
+    use crate::document::Upstream;
+    use crate::query::Part;
     use proptest::prelude::*;
     use serde_json::{Map, Value, json};
 

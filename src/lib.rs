@@ -17,6 +17,7 @@
 
 pub mod answer;
 pub mod budget;
+pub mod compose;
 pub mod config;
 #[cfg(feature = "demo")]
 pub mod demo;

@@ -1,12 +1,14 @@
 //! From a GraphQL document to steps: which node answers which root field, and what is sent there. Pure.
 
-use crate::document::{Field, Operation, Unplannable, hidden};
+use crate::compose::{self, Composed, Recipe};
+use crate::document::{Field, Operation, Root, Unplannable, Upstream, hidden};
 use crate::fleet::Fleet;
 use crate::page::ListPage;
 use crate::plan::To;
 use crate::rules::{self, Items, Names, Query, QueryClass, Sort};
 use serde_json::{Map, Value};
 use std::fmt;
+use std::sync::Arc;
 
 /// Keys that onezot adds to what nodes are asked begin so; no document of a client may use it.
 pub const RESERVED: &str = "_oz_";
@@ -35,8 +37,6 @@ pub enum DocumentPlan {
         to: To,
         /// If the node's answer can only be an error: why onezot thinks so. Data would be one node's part.
         must_fail: Option<String>,
-        /// Whether a query in it is not composed over nodes yet.
-        lacks_other_nodes: bool,
     },
     /// Its root fields are answered one by one, and the answers put together.
     Fields(Vec<Planned>),
@@ -47,7 +47,7 @@ pub enum DocumentPlan {
 impl DocumentPlan {
     /// A document that any node refuses in its own words.
     pub fn must_fail(why: String) -> DocumentPlan {
-        DocumentPlan::Whole { to: To::Any, must_fail: Some(why), lacks_other_nodes: false }
+        DocumentPlan::Whole { to: To::Any, must_fail: Some(why) }
     }
 }
 
@@ -76,15 +76,8 @@ pub enum Step {
     },
     /// Every node is asked, and the lists are merged.
     FanOut(Box<FanOut>),
-}
-
-/// A document for a node.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Upstream {
-    /// The text.
-    pub text: String,
-    /// The variables that it uses.
-    pub variables: Map<String, Value>,
+    /// Several requests, whose answers are put together by rules of the query's own.
+    Compose(Box<Recipe>),
 }
 
 /// A field that every node is asked for without paging.
@@ -153,6 +146,7 @@ fn plan_fields(
         return Err(Unplannable::Reserved);
     }
     let operation = Operation::parse(&request.text, request.operation.as_deref(), request.variables.clone())?;
+    let operation = Arc::new(operation);
     let mut planned = Vec::with_capacity(operation.fields.len());
     for field in &operation.fields {
         let row = rules::query(&field.name);
@@ -187,9 +181,7 @@ fn whole_if_one(fields: Result<Vec<Planned>, String>) -> DocumentPlan {
             _ => node = Some(to.clone()),
         }
     }
-    let lacks_other_nodes =
-        fields.iter().any(|planned| planned.row.is_some_and(|row| row.class == QueryClass::Composed));
-    DocumentPlan::Whole { to: node.unwrap_or(To::Any), must_fail, lacks_other_nodes }
+    DocumentPlan::Whole { to: node.unwrap_or(To::Any), must_fail }
 }
 
 /// Whether two requests go to the same node.
@@ -201,14 +193,13 @@ pub fn same_node(a: &To, b: &To) -> bool {
 }
 
 fn ask(operation: &Operation, field: &Field, to: To, must_fail: Option<String>) -> Step {
-    let (text, variables) = operation.print(std::slice::from_ref(field));
-    Step::Ask { to, upstream: Upstream { text, variables }, must_fail }
+    Step::Ask { to, upstream: operation.print(std::slice::from_ref(field)), must_fail }
 }
 
 /// The step for a field; `None` if a zot refuses its arguments, so that a node should say so.
 fn step(
     fleet: &Fleet,
-    operation: &Operation,
+    operation: &Arc<Operation>,
     field: &Field,
     row: &'static Query,
     shared_metadata: bool,
@@ -244,7 +235,11 @@ fn step(
         },
     };
     if let Some(to) = single {
-        return Ok(Some(ask(operation, field, to, None)));
+        return Ok(Some(match compose::plan(fleet, operation, field, row, &to)? {
+            Composed::OneNode => ask(operation, field, to, None),
+            Composed::MustFail(why) => ask(operation, field, to, Some(why)),
+            Composed::Recipe(recipe) => Step::Compose(Box::new(recipe)),
+        }));
     }
     if row.class == QueryClass::MetaDependent && shared_metadata {
         return Ok(Some(ask(operation, field, To::Any, None)));
@@ -300,8 +295,8 @@ fn fan_out(
     });
     let mut asked = field.clone();
     asked.arguments.retain(|(name, _)| name != "requestedPage");
-    let (text, variables) = operation.print_with(&asked, &upstream);
-    Ok(FanOut { upstream: Upstream { text, variables }, parts, list, items, page })
+    let root = Root { key: &asked.key, name: &asked.name, arguments: &asked.arguments, members: &upstream };
+    Ok(FanOut { upstream: operation.print_roots(&[root]), parts, list, items, page })
 }
 
 /// The fields by which items are told apart, sorted, and found in the text of errors.
@@ -373,9 +368,6 @@ fn filter_is_short(filter: Option<&Value>) -> bool {
     })
 }
 
-/// What is said of a query that asks less than it has to.
-const NOT_COMPOSED: &str = "  note:  not composed over nodes yet: what is on other nodes is missing";
-
 /// A plan with all that its text needs.
 pub struct Explained<'a> {
     /// The plan.
@@ -409,14 +401,11 @@ impl Explained<'_> {
 impl fmt::Display for Explained<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.plan {
-            DocumentPlan::Whole { to, must_fail, lacks_other_nodes } => {
+            DocumentPlan::Whole { to, must_fail } => {
                 writeln!(f, "whole: {}", self.node(to))?;
                 writeln!(f, "  sends: the client's own bytes")?;
                 if let Some(why) = must_fail {
                     writeln!(f, "  only an error is passed on: {why}")?;
-                }
-                if *lacks_other_nodes {
-                    writeln!(f, "{NOT_COMPOSED}")?;
                 }
                 Ok(())
             }
@@ -433,15 +422,16 @@ impl fmt::Display for Explained<'_> {
                             if let Some(why) = must_fail {
                                 writeln!(f, "  only an error is passed on: {why}")?;
                             }
-                            if row.is_some_and(|row| row.class == QueryClass::Composed) {
-                                writeln!(f, "{NOT_COMPOSED}")?;
-                            }
                         }
                         Step::FanOut(fan_out) => {
                             let names: Vec<&str> = self.fleet.nodes().iter().map(|node| node.name.as_str()).collect();
                             writeln!(f, "field: {}{alias}: {class}, asks {}", field.name, names.join(", "))?;
                             Self::upstream(f, &fan_out.upstream)?;
                             writeln!(f, "  page:  {}, cut here", fan_out.page)?;
+                        }
+                        Step::Compose(recipe) => {
+                            writeln!(f, "field: {}{alias}: {class}", field.name)?;
+                            write!(f, "{}", compose::Explained { recipe, fleet: self.fleet })?;
                         }
                     }
                 }

@@ -132,8 +132,29 @@ pub enum QueryClass {
     FanOut,
     /// Per-user metadata: a fan-out where each node keeps its own, any node where they share it.
     MetaDependent,
-    /// Several requests, the answer computed here. Until that is built: the owner of the (first) image.
-    Composed,
+    /// Several requests, the answer computed here ([`crate::compose`]).
+    Composed(Composition),
+}
+
+/// How the answer to a composed query is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Composition {
+    /// Images on all nodes whose layers begin those of an image, or begin with them.
+    Lineage(Direction),
+    /// What is found in one image and not in the one that this argument names.
+    CveDiff {
+        /// The argument.
+        subtrahend: &'static str,
+    },
+}
+
+/// Which relations of an image are looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// Images that begin with its layers.
+    Derived,
+    /// Images whose layers it begins with.
+    Base,
 }
 
 impl std::fmt::Display for QueryClass {
@@ -142,7 +163,7 @@ impl std::fmt::Display for QueryClass {
             QueryClass::RouteOnce => "route-once",
             QueryClass::FanOut => "fan-out",
             QueryClass::MetaDependent => "meta-dependent",
-            QueryClass::Composed => "composed",
+            QueryClass::Composed(_) => "composed",
         })
     }
 }
@@ -245,7 +266,7 @@ pub struct Query {
     pub class: QueryClass,
     /// How it names a repository.
     pub names: Names,
-    /// How it is merged when it is asked of every node; `None`: it never is.
+    /// How the answers of several nodes are merged; `None`: they never are.
     pub merged: Option<Merged>,
     /// Whether it takes `requestedPage`.
     pub paged: bool,
@@ -263,10 +284,16 @@ const fn all(name: &'static str, class: QueryClass, names: Names, items: Items, 
     Query { name, class, names, merged: Some(Merged { lists, order }), paged: true }
 }
 
+const CVE_DIFF: QueryClass = QueryClass::Composed(Composition::CveDiff { subtrahend: "subtrahend" });
+
+const fn lineage(direction: Direction) -> QueryClass {
+    QueryClass::Composed(Composition::Lineage(direction))
+}
+
 /// Every field of zot's `Query` type.
 pub static QUERIES: &[Query] = &[
     one("CVEListForImage", QueryClass::RouteOnce, Names::Image("image"), true),
-    one("CVEDiffListForImages", QueryClass::Composed, Names::ImageInput("minuend"), true),
+    one("CVEDiffListForImages", CVE_DIFF, Names::ImageInput("minuend"), true),
     all("ImageListForCVE", QueryClass::FanOut, Names::Nothing, Items::Images, Sort::UpdateTime),
     // Names a repository, so only its holder can answer; elsewhere it is an error.
     one("ImageListWithCVEFixed", QueryClass::RouteOnce, Names::Image("image"), true),
@@ -284,8 +311,8 @@ pub static QUERIES: &[Query] = &[
         }),
         paged: true,
     },
-    one("DerivedImageList", QueryClass::Composed, Names::Image("image"), true),
-    one("BaseImageList", QueryClass::Composed, Names::Image("image"), true),
+    all("DerivedImageList", lineage(Direction::Derived), Names::Image("image"), Items::Images, Sort::UpdateTime),
+    all("BaseImageList", lineage(Direction::Base), Names::Image("image"), Items::Images, Sort::UpdateTime),
     one("Image", QueryClass::RouteOnce, Names::Image("image"), false),
     one("Referrers", QueryClass::RouteOnce, Names::Repository("repo"), false),
     all("StarredRepos", QueryClass::MetaDependent, Names::Nothing, Items::Repositories, Sort::UpdateTime),

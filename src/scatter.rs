@@ -315,6 +315,22 @@ impl Scatter {
         .await
     }
 
+    /// The answers of several nodes (by their index), each to a request of its own; `part` says whether an answer is a
+    /// part. The credentials have been accepted already, so that no refusal is the client's answer.
+    pub async fn each(
+        &self,
+        asks: &[(usize, Ask)],
+        part: impl Fn(NodeAnswer) -> Outcome<NodeAnswer>,
+    ) -> Gathered<NodeAnswer> {
+        let (part, deadline) = (&part, Instant::now() + self.total);
+        let asked = asks.iter().filter_map(|(node, ask)| Some((self.fleet.nodes().get(*node)?, ask)));
+        let replies = asked.map(|(node, ask)| async move {
+            let answer = self.ask(node.clone(), ask, &ask.target, self.answer_bytes, deadline).await;
+            (node.clone(), answer.and_then(part))
+        });
+        Gathered { lead: None, replies: join_all(replies).await }
+    }
+
     /// Whether these credentials (or none) need no trial at one node.
     pub fn accepts(&self, headers: &HeaderMap) -> bool {
         self.credentials(headers).is_none_or(|credentials| self.accepted.contains_key(&credentials))

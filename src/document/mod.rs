@@ -1,17 +1,18 @@
 //! GraphQL documents: parsed, flattened to root fields, and printed again for the nodes. Pure.
 //!
 //! Only what onezot has to understand is taken apart: the root fields, and the fields of a result that is merged. Below
-//! that, selections go to the nodes as the client wrote them. graphql-parser's own printer changes values (it turns a
-//! string with a line feed into an indented block), so there is a small one here.
+//! that, selections go to the nodes as the client wrote them.
+
+mod print;
+
+pub use print::{Root, Upstream};
 
 use crate::scan::{self, Location, OutOfBounds, Positions};
 use graphql_parser::query::{
-    self, Definition, Directive, FragmentDefinition, OperationDefinition, Selection, SelectionSet, Type,
-    VariableDefinition,
+    self, Definition, Directive, FragmentDefinition, OperationDefinition, Selection, SelectionSet, VariableDefinition,
 };
 use serde_json::{Map, Value as Json};
-use std::collections::{BTreeSet, HashMap};
-use std::fmt::Write;
+use std::collections::HashMap;
 
 /// A value in a document.
 pub type Value = query::Value<'static, String>;
@@ -226,58 +227,6 @@ impl Operation {
             }
         })
     }
-
-    /// Prints a document of some root fields: with the variables and fragments that they use, and no others.
-    ///
-    /// Returns the text and the variables to send with it.
-    pub fn print(&self, fields: &[Field]) -> (String, Map<String, Json>) {
-        let mut printer = Printer::default();
-        printer.fields(fields);
-        self.finish(printer)
-    }
-
-    /// The same for one root field with other members in its result.
-    pub fn print_with(&self, field: &Field, members: &[Field]) -> (String, Map<String, Json>) {
-        let mut printer = Printer::default();
-        printer.text.push('{');
-        printer.head(Some(&field.key), &field.name, &field.arguments);
-        printer.fields(members);
-        printer.text.push('}');
-        self.finish(printer)
-    }
-
-    /// Whether a field of this name is selected anywhere below a field.
-    pub fn mentions(&self, field: &Field, name: &str) -> bool {
-        let (text, _) = self.print(std::slice::from_ref(field));
-        text.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == name)
-    }
-
-    /// Puts what a printed body uses around it.
-    fn finish(&self, mut printer: Printer) -> (String, Map<String, Json>) {
-        let body = std::mem::take(&mut printer.text);
-        // Fragments may spread others: each is printed once, until no new one turns up.
-        let mut printed = BTreeSet::new();
-        while let Some(name) = printer.fragments.iter().find(|name| !printed.contains(*name)).cloned() {
-            if let Some(fragment) = self.fragments.get(&name) {
-                printer.fragment(fragment);
-            }
-            printed.insert(name);
-        }
-        let fragments = std::mem::take(&mut printer.text);
-        let used: Vec<_> =
-            self.definitions.iter().filter(|definition| printer.variables.contains(&definition.name)).collect();
-        if !used.is_empty() {
-            printer.text.push_str("query(");
-            for definition in &used {
-                printer.definition(definition);
-            }
-            printer.text.push(')');
-        }
-        let head = printer.text;
-        let known = |name: &String| used.iter().any(|definition| definition.name == *name);
-        let variables = self.variables.iter().filter(|(name, _)| known(name));
-        (format!("{head}{body}{fragments}"), variables.map(|(name, value)| (name.clone(), value.clone())).collect())
-    }
 }
 
 /// The operation that a name selects, as zot's server selects it (gqlgen `graphql/executor`).
@@ -299,164 +248,6 @@ fn select(
         Some(OperationDefinition::SelectionSet(set)) => Ok((Vec::new(), set)),
         Some(_) => Err(Unplannable::Invalid("the operation is no query")),
         None => Err(missing),
-    }
-}
-
-/// Writes GraphQL that means what was read, and notes what it refers to.
-#[derive(Default)]
-struct Printer {
-    text: String,
-    variables: BTreeSet<String>,
-    fragments: BTreeSet<String>,
-}
-
-impl Printer {
-    fn fields(&mut self, fields: &[Field]) {
-        self.text.push('{');
-        for field in fields {
-            self.field(field);
-        }
-        self.text.push('}');
-    }
-
-    fn field(&mut self, field: &Field) {
-        self.head(Some(&field.key), &field.name, &field.arguments);
-        if !field.selections.is_empty() {
-            self.selections(&field.selections);
-        }
-        self.text.push(' ');
-    }
-
-    fn head(&mut self, key: Option<&String>, name: &str, arguments: &[(String, Value)]) {
-        if let Some(key) = key.filter(|key| *key != name) {
-            self.text.push_str(key);
-            self.text.push(':');
-        }
-        self.text.push_str(name);
-        self.arguments(arguments);
-    }
-
-    fn arguments(&mut self, arguments: &[(String, Value)]) {
-        if arguments.is_empty() {
-            return;
-        }
-        self.text.push('(');
-        for (name, value) in arguments {
-            self.text.push_str(name);
-            self.text.push(':');
-            self.value(value);
-            self.text.push(' ');
-        }
-        self.text.push(')');
-    }
-
-    fn selections(&mut self, selections: &[Select]) {
-        self.text.push('{');
-        for selection in selections {
-            match selection {
-                Selection::Field(field) => {
-                    self.head(field.alias.as_ref(), &field.name, &field.arguments);
-                    self.directives(&field.directives);
-                    if !field.selection_set.items.is_empty() {
-                        self.selections(&field.selection_set.items);
-                    }
-                }
-                Selection::FragmentSpread(spread) => {
-                    self.text.push_str("...");
-                    self.text.push_str(&spread.fragment_name);
-                    self.fragments.insert(spread.fragment_name.clone());
-                    self.directives(&spread.directives);
-                }
-                Selection::InlineFragment(fragment) => {
-                    self.text.push_str("...");
-                    if let Some(query::TypeCondition::On(name)) = &fragment.type_condition {
-                        self.text.push_str("on ");
-                        self.text.push_str(name);
-                    }
-                    self.directives(&fragment.directives);
-                    self.selections(&fragment.selection_set.items);
-                }
-            }
-            self.text.push(' ');
-        }
-        self.text.push('}');
-    }
-
-    fn directives(&mut self, directives: &[Directive<'static, String>]) {
-        for directive in directives {
-            self.text.push_str(" @");
-            self.text.push_str(&directive.name);
-            self.arguments(&directive.arguments);
-        }
-    }
-
-    fn fragment(&mut self, fragment: &Fragment) {
-        let query::TypeCondition::On(on) = &fragment.type_condition;
-        // Writing to a string does not fail.
-        let _ = write!(self.text, " fragment {} on {on}", fragment.name);
-        self.directives(&fragment.directives);
-        self.selections(&fragment.selection_set.items);
-    }
-
-    fn definition(&mut self, definition: &VariableDefinition<'static, String>) {
-        let _ = write!(self.text, "${}:", definition.name);
-        self.variable_type(&definition.var_type);
-        if let Some(default) = &definition.default_value {
-            self.text.push('=');
-            self.value(default);
-        }
-        self.text.push(' ');
-    }
-
-    fn variable_type(&mut self, variable_type: &Type<'static, String>) {
-        match variable_type {
-            Type::NamedType(name) => self.text.push_str(name),
-            Type::ListType(inner) => {
-                self.text.push('[');
-                self.variable_type(inner);
-                self.text.push(']');
-            }
-            Type::NonNullType(inner) => {
-                self.variable_type(inner);
-                self.text.push('!');
-            }
-        }
-    }
-
-    fn value(&mut self, value: &Value) {
-        match value {
-            Value::Variable(name) => {
-                self.text.push('$');
-                self.text.push_str(name);
-                self.variables.insert(name.clone());
-            }
-            // The parser holds every number of 64 bits it accepts.
-            Value::Int(number) => drop(write!(self.text, "{}", number.as_i64().unwrap_or_default())),
-            Value::Float(number) => drop(write!(self.text, "{number:?}")),
-            // JSON's escapes are GraphQL's.
-            Value::String(text) => drop(write!(self.text, "{}", Json::from(text.as_str()))),
-            Value::Boolean(value) => drop(write!(self.text, "{value}")),
-            Value::Null => self.text.push_str("null"),
-            Value::Enum(name) => self.text.push_str(name),
-            Value::List(items) => {
-                self.text.push('[');
-                for item in items {
-                    self.value(item);
-                    self.text.push(' ');
-                }
-                self.text.push(']');
-            }
-            Value::Object(fields) => {
-                self.text.push('{');
-                for (name, value) in fields {
-                    self.text.push_str(name);
-                    self.text.push(':');
-                    self.value(value);
-                    self.text.push(' ');
-                }
-                self.text.push('}');
-            }
-        }
     }
 }
 
@@ -542,10 +333,10 @@ mod tests {
             B(q:"""block "quoted" """)
         } fragment F on T { g ...G } fragment G on T { h(a:$g) } fragment H on T { i }"#;
         let operation = parse(text, json!({"p": [1], "other": 2})).unwrap();
-        let (printed, variables) = operation.print(&operation.fields);
+        let Upstream { text: printed, variables } = operation.print(&operation.fields);
         assert_eq!(Json::Object(variables), json!({"p": [1]}));
         let again = Operation::parse(&printed, None, Map::new()).unwrap();
-        assert_eq!(again.print(&again.fields).0, printed, "printing is stable");
+        assert_eq!(again.print(&again.fields).text, printed, "printing is stable");
         for part in [
             r#"query($r:String!="a\"b" $p:[Int!]! )"#,
             r#"s:"l\nf ä \\""#,
@@ -564,7 +355,7 @@ mod tests {
             assert!(printed.contains(part), "{part}: {printed}");
         }
         assert!(!printed.contains("unused") && !printed.contains("fragment H"), "{printed}");
-        let (only_b, variables) = operation.print(&operation.fields[1..]);
+        let Upstream { text: only_b, variables } = operation.print(&operation.fields[1..]);
         assert!(only_b.starts_with("{B(q:\"block \\\"quoted\\\" \" )"), "{only_b}");
         assert!(variables.is_empty());
     }
@@ -588,6 +379,6 @@ mod tests {
         let operation = parse("{A}", json!({})).unwrap();
         let field =
             Field { selections: vec![hidden("_oz_M", &["Manifests", "Digest"])], ..operation.fields[0].clone() };
-        assert_eq!(operation.print(&[field]).0, "{A{_oz_M:Manifests{Digest } } }");
+        assert_eq!(operation.print(&[field]).text, "{A{_oz_M:Manifests{Digest } } }");
     }
 }

@@ -4,23 +4,29 @@
 //! validates the whole document before it looks for the operation (gqlgen `graphql/executor/executor.go`), so every
 //! error of the text comes back in zot's words, and nothing is executed.
 
+mod outcome;
+mod request;
+pub mod response;
+
+pub use outcome::Outcome;
+pub use response::{refusal_kind, said};
+
 use crate::answer::{self, Answer};
+use crate::compose;
 use crate::config::{Metadata, Partial};
+use crate::document::Upstream;
 use crate::fleet::Fleet;
-use crate::items::{self, Members};
-use crate::page::query_value;
 use crate::plan::To;
-use crate::query::{self, DocumentPlan, FanOut, Planned, Request, Step, Upstream};
-use crate::scan::Location;
-use crate::scatter::{Ask, Failure, FailureKind, NodeAnswer, Reply, Scatter, Verdict};
+use crate::query::{self, DocumentPlan, Planned, Request, Step};
+use crate::scatter::{Ask, Failure, Scatter, Verdict};
 use futures::future::join_all;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use serde::Deserialize;
-use serde_json::value::RawValue;
-use serde_json::{Map, Value, json};
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Method};
+use outcome::{merged_field, one_field};
+use request::Parameters;
+use response::{Body, data_of, has_data};
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use std::borrow::Cow;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
@@ -93,8 +99,7 @@ impl GraphQl {
     }
 
     fn decode(&self, ask: &Ask) -> Decoded {
-        let parameters = if ask.method == Method::GET { from_query(&ask.target) } else { from_body(ask) };
-        let Parameters { query, operation_name, variables, extensions } = match parameters {
+        let Parameters { query, operation_name, variables, extensions } = match Parameters::of(ask) {
             Ok(parameters) => parameters,
             Err(why) => return Decoded::ForANode(why),
         };
@@ -185,7 +190,7 @@ impl GraphQl {
     async fn answer_field(&self, scatter: &Scatter, ask: &Ask, planned: &Planned) -> Outcome {
         match &planned.step {
             Step::Ask { to, upstream: document, must_fail } => {
-                match (scatter.one(to, &upstream(ask, &body_of(document))).await, must_fail) {
+                match (scatter.one(to, &ask_for(ask, document)).await, must_fail) {
                     (Err(failure), _) => Outcome::failed(vec![failure]),
                     (Ok(answered), Some(why)) if has_data(&answered) => {
                         let error = json!({"message": why, "path": [planned.field.key]}).to_string();
@@ -195,7 +200,7 @@ impl GraphQl {
                 }
             }
             Step::FanOut(fan_out) => {
-                let gathered = scatter.documents(&upstream(ask, &body_of(&fan_out.upstream)), data_of).await;
+                let gathered = scatter.documents(&ask_for(ask, &fan_out.upstream), data_of).await;
                 match gathered.judge(self.partial) {
                     Verdict::Failed(failures) => Outcome::failed(failures),
                     Verdict::Refused(refusal) => one_field(planned, refusal),
@@ -203,6 +208,10 @@ impl GraphQl {
                         merged_field(planned, fan_out, scatter.fleet(), &parts, headers, failures)
                     }
                 }
+            }
+            Step::Compose(recipe) => {
+                let asker = compose::Asker { scatter, ask, partial: self.partial };
+                compose::answer(&asker, planned, recipe).await
             }
         }
     }
@@ -239,186 +248,6 @@ impl GraphQl {
     }
 }
 
-/// What became of a root field.
-#[derive(Default)]
-struct Outcome {
-    /// Its value, as JSON; `None` if there is no data.
-    value: Option<String>,
-    /// Its errors, as JSON, with the client's locations.
-    errors: Vec<String>,
-    /// The header of the (first) answer.
-    headers: Option<HeaderMap>,
-    /// An answer that is the answer to the whole request.
-    refusal: Option<NodeAnswer>,
-    /// Nodes that failed.
-    failures: Vec<Failure>,
-}
-
-impl Outcome {
-    fn failed(failures: Vec<Failure>) -> Outcome {
-        Outcome { failures, ..Outcome::default() }
-    }
-}
-
-/// The outcome of a field that one node answered.
-fn one_field(planned: &Planned, answered: NodeAnswer) -> Outcome {
-    if answered.status != StatusCode::OK {
-        return Outcome { refusal: Some(answered), ..Outcome::default() };
-    }
-    let Ok(body) = Body::read(&answered) else {
-        return Outcome::failed(vec![answered.unusable("not GraphQL")]);
-    };
-    let errors = body.errors.unwrap_or_default();
-    let value = body.data.and_then(|data| member(data, &planned.field.key)).map(|value| value.get().to_owned());
-    if value.is_none() && errors.is_empty() {
-        return Outcome::failed(vec![answered.unusable("neither data nor errors")]);
-    }
-    let errors = errors.iter().map(|error| error.at(planned.field.location)).collect();
-    Outcome { value, errors, headers: Some(answered.headers.clone()), ..Outcome::default() }
-}
-
-/// The outcome of a field that every node answered.
-fn merged_field(
-    planned: &Planned,
-    fan_out: &FanOut,
-    fleet: &Fleet,
-    parts: &[NodeAnswer],
-    headers: HeaderMap,
-    failures: Vec<Failure>,
-) -> Outcome {
-    let mut bodies = Vec::with_capacity(parts.len());
-    for part in parts {
-        match Body::read(part) {
-            Ok(body) => bodies.push((part, body)),
-            Err(_) => return Outcome::failed(vec![part.unusable("not GraphQL")]),
-        }
-    }
-    let results: Vec<(usize, &RawValue)> =
-        bodies.iter().filter_map(|(part, body)| Some((part.node, member(body.data?, &planned.field.key)?))).collect();
-    let owner = |repository: &str| fleet.owner(repository).node;
-    let merged = match items::merge(fan_out, owner, &results) {
-        Ok(merged) => merged,
-        Err((node, bad)) => {
-            let part = parts.iter().find(|part| part.node == node).unwrap_or(&parts[0]);
-            return Outcome::failed(vec![part.unusable(&bad.to_string())]);
-        }
-    };
-    let errors = bodies.iter().flat_map(|(_, body)| body.errors.iter().flatten());
-    let errors = errors.filter(|error| merged.shows_error(&error.message()));
-    let errors = errors.map(|error| error.at(planned.field.location)).collect();
-    Outcome { value: Some(merged.value), errors, headers: Some(headers), failures, ..Outcome::default() }
-}
-
-/// A node's part of a fan-out: its answer if it has data; errors alone are a refusal.
-fn data_of(answered: NodeAnswer) -> Result<Reply<NodeAnswer>, Failure> {
-    if answered.status != StatusCode::OK {
-        return Ok(Reply::Refusal(answered));
-    }
-    let has_data = match Body::read(&answered) {
-        Ok(body) => body.data.is_some(),
-        Err(error) => return Err(answered.unusable(&format!("not GraphQL: {error}"))),
-    };
-    Ok(if has_data {
-        let headers = answered.headers.clone();
-        Reply::Part(answered, headers)
-    } else {
-        Reply::Refusal(answered)
-    })
-}
-
-/// Whether an answer has data that is not null.
-fn has_data(answered: &NodeAnswer) -> bool {
-    answered.status == StatusCode::OK && Body::read(answered).is_ok_and(|body| body.data.is_some())
-}
-
-/// What a node said in a GraphQL refusal, for the failure that names it.
-pub fn said(answered: &NodeAnswer) -> Option<String> {
-    let body = Body::read(answered).ok()?;
-    body.errors?.first().map(|error| error.message().into_owned())
-}
-
-fn member<'a>(object: &'a RawValue, key: &str) -> Option<&'a RawValue> {
-    let Members(members) = serde_json::from_str(object.get()).ok()?;
-    members.into_iter().find(|(name, _)| name == key).map(|(_, value)| value)
-}
-
-/// A GraphQL answer.
-#[derive(Deserialize)]
-struct Body<'a> {
-    #[serde(borrow)]
-    errors: Option<Vec<Error<'a>>>,
-    #[serde(borrow)]
-    data: Option<&'a RawValue>,
-}
-
-impl<'a> Body<'a> {
-    fn read(answered: &'a NodeAnswer) -> Result<Body<'a>, serde_json::Error> {
-        serde_json::from_slice(&answered.body)
-    }
-}
-
-/// One of its errors.
-#[derive(Deserialize)]
-#[serde(transparent)]
-struct Error<'a>(#[serde(borrow)] &'a RawValue);
-
-impl Error<'_> {
-    fn message(&self) -> Cow<'_, str> {
-        let Ok(Members(members)) = serde_json::from_str(self.0.get()) else { return Cow::Borrowed("") };
-        let message = members.iter().find(|(name, _)| name == "message").map(|(_, value)| value.get());
-        message.and_then(|message| serde_json::from_str::<String>(message).ok()).unwrap_or_default().into()
-    }
-
-    /// The error with the location of the client's field, if it has a location: that of a document of onezot's own
-    /// says nothing to the client.
-    fn at(&self, location: Option<Location>) -> String {
-        let (Some(location), Ok(Members(members))) = (location, serde_json::from_str(self.0.get())) else {
-            return self.0.get().to_owned();
-        };
-        let member = |(name, value): (Cow<str>, &RawValue)| match &*name {
-            "locations" => format!("\"locations\":[{}]", json!(location)),
-            name => format!("{}:{}", Value::from(name), value.get()),
-        };
-        let members: Vec<String> = members.into_iter().map(member).collect();
-        format!("{{{}}}", members.join(","))
-    }
-}
-
-/// The parameters of a request (gqlgen `graphql.RawParams`).
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Parameters {
-    query: Option<String>,
-    #[serde(rename = "operationName")]
-    operation_name: Option<String>,
-    variables: Option<Map<String, Value>>,
-    extensions: Option<Map<String, Value>>,
-}
-
-fn from_query(target: &str) -> Result<Parameters, &'static str> {
-    let query = target.split_once('?').map_or("", |(_, query)| query);
-    let parameter = |name| query_value(query, name).filter(|value| !value.is_empty());
-    let object = |name| parameter(name).map(|text| serde_json::from_str(&text)).transpose();
-    Ok(Parameters {
-        query: parameter("query").map(Cow::into_owned),
-        operation_name: parameter("operationName").map(Cow::into_owned),
-        variables: object("variables").map_err(|_| "the variables are no object")?,
-        extensions: object("extensions").map_err(|_| "the extensions are no object")?,
-    })
-}
-
-fn from_body(ask: &Ask) -> Result<Parameters, &'static str> {
-    let media_type = ask.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let media_type = media_type.split(';').next().unwrap_or_default().trim();
-    if !media_type.eq_ignore_ascii_case("application/json") || ask.headers.contains_key(CONTENT_ENCODING) {
-        return Err("the body is of no type that a zot takes");
-    }
-    // Go's decoder takes the first value and leaves what follows.
-    Option::<Parameters>::deserialize(&mut serde_json::Deserializer::from_slice(&ask.body))
-        .map(Option::unwrap_or_default)
-        .map_err(|_| "the body is no GraphQL request")
-}
-
 /// A request whose document came as a hash, with the document.
 fn by_hash(ask: &Ask, request: &Request) -> Option<Ask> {
     request.is_by_hash.then(|| {
@@ -427,8 +256,9 @@ fn by_hash(ask: &Ask, request: &Request) -> Option<Ask> {
     })
 }
 
-fn body_of(document: &Upstream) -> Value {
-    json!({"query": document.text, "variables": document.variables})
+/// What a node is asked with a document of onezot's own.
+pub fn ask_for(ask: &Ask, document: &Upstream) -> Ask {
+    upstream(ask, &json!({"query": document.text, "variables": document.variables}))
 }
 
 /// What a node is asked on behalf of a client. Only queries go this way, so it may be repeated.
@@ -449,12 +279,4 @@ fn upstream(ask: &Ask, body: &Value) -> Ask {
 fn sha256(text: &str) -> String {
     let hash = Sha256::digest(text.as_bytes());
     hash.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// What [`FailureKind`] a node's GraphQL refusal is, where others answered.
-pub fn refusal_kind(answered: &NodeAnswer) -> FailureKind {
-    match said(answered) {
-        Some(message) if answered.status == StatusCode::OK => FailureKind::Said(message),
-        _ => FailureKind::Refused(answered.status),
-    }
 }

@@ -1,0 +1,80 @@
+//! What becomes of a root field of a document.
+
+use super::response::{Body, member};
+use crate::fleet::Fleet;
+use crate::items;
+use crate::query::{FanOut, Planned};
+use crate::scatter::{Failure, NodeAnswer};
+use http::{HeaderMap, StatusCode};
+use serde_json::value::RawValue;
+
+/// What became of a root field.
+#[derive(Default)]
+pub struct Outcome {
+    /// Its value, as JSON; `None` if there is no data.
+    pub value: Option<String>,
+    /// Its errors, as JSON, with the client's locations.
+    pub errors: Vec<String>,
+    /// The header of the (first) answer.
+    pub headers: Option<HeaderMap>,
+    /// An answer that is the answer to the whole request.
+    pub refusal: Option<NodeAnswer>,
+    /// Nodes that failed.
+    pub failures: Vec<Failure>,
+}
+
+impl Outcome {
+    /// Nodes failed, and there is nothing to show.
+    pub fn failed(failures: Vec<Failure>) -> Outcome {
+        Outcome { failures, ..Outcome::default() }
+    }
+}
+
+/// The outcome of a field that one node answered.
+pub fn one_field(planned: &Planned, answered: NodeAnswer) -> Outcome {
+    if answered.status != StatusCode::OK {
+        return Outcome { refusal: Some(answered), ..Outcome::default() };
+    }
+    let Ok(body) = Body::read(&answered) else {
+        return Outcome::failed(vec![answered.unusable("not GraphQL")]);
+    };
+    let errors = body.errors.unwrap_or_default();
+    let value = body.data.and_then(|data| member(data, &planned.field.key)).map(|value| value.get().to_owned());
+    if value.is_none() && errors.is_empty() {
+        return Outcome::failed(vec![answered.unusable("neither data nor errors")]);
+    }
+    let errors = errors.iter().map(|error| error.at(planned.field.location)).collect();
+    Outcome { value, errors, headers: Some(answered.headers.clone()), ..Outcome::default() }
+}
+
+/// The outcome of a field that every node answered.
+pub fn merged_field(
+    planned: &Planned,
+    fan_out: &FanOut,
+    fleet: &Fleet,
+    parts: &[NodeAnswer],
+    headers: HeaderMap,
+    failures: Vec<Failure>,
+) -> Outcome {
+    let mut bodies = Vec::with_capacity(parts.len());
+    for part in parts {
+        match Body::read(part) {
+            Ok(body) => bodies.push((part, body)),
+            Err(_) => return Outcome::failed(vec![part.unusable("not GraphQL")]),
+        }
+    }
+    let results: Vec<(usize, &RawValue)> =
+        bodies.iter().filter_map(|(part, body)| Some((part.node, member(body.data?, &planned.field.key)?))).collect();
+    let owner = |repository: &str| fleet.owner(repository).node;
+    let merged = match items::merge(fan_out, owner, &results) {
+        Ok(merged) => merged,
+        Err((node, bad)) => {
+            let part = parts.iter().find(|part| part.node == node).unwrap_or(&parts[0]);
+            return Outcome::failed(vec![part.unusable(&bad.to_string())]);
+        }
+    };
+    let errors = bodies.iter().flat_map(|(_, body)| body.errors.iter().flatten());
+    let errors = errors.filter(|error| merged.shows_error(&error.message()));
+    let errors = errors.map(|error| error.at(planned.field.location)).collect();
+    Outcome { value: Some(merged.value), errors, headers: Some(headers), failures, ..Outcome::default() }
+}
