@@ -241,7 +241,7 @@ fn closing(mut answer: Answer) -> Answer {
 }
 
 /// JSON as Go writes it: compact, and `<`, `>`, `&`, U+2028 and U+2029 escaped (Go `encoding/json`, `HTMLEscape`).
-fn go_json(value: &Value) -> String {
+pub fn go_json(value: &Value) -> String {
     let plain = value.to_string();
     let mut escaped = String::with_capacity(plain.len());
     for c in plain.chars() {

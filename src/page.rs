@@ -99,13 +99,18 @@ pub struct ListPage {
 pub struct InvalidPage;
 
 impl ListPage {
+    /// The whole list.
+    pub fn all(order: Sort) -> ListPage {
+        ListPage { limit: 0, offset: 0, order }
+    }
+
     /// Reads the argument, with the order that holds without one.
     ///
     /// # Errors
     ///
     /// What zot refuses: negative numbers, other types, fields that are none, an order that lists do not have.
     pub fn from_argument(argument: Option<&Value>, order: Sort) -> Result<ListPage, InvalidPage> {
-        let mut page = ListPage { limit: 0, offset: 0, order };
+        let mut page = ListPage::all(order);
         let fields = match argument {
             None | Some(Value::Null) => return Ok(page),
             Some(Value::Object(fields)) => fields,

@@ -1,7 +1,7 @@
 //! From a GraphQL document to steps: which node answers which root field, and what is sent there. Pure.
 
 use crate::compose::{self, Composed, Recipe};
-use crate::document::{Field, Operation, Root, Unplannable, Upstream, hidden};
+use crate::document::{Field, Operation, Root, Select, Unplannable, Upstream, aliased, selected};
 use crate::fleet::Fleet;
 use crate::page::ListPage;
 use crate::plan::To;
@@ -87,12 +87,21 @@ pub struct FanOut {
     pub upstream: Upstream,
     /// The members of the result, in the client's order.
     pub parts: Vec<Part>,
+    /// What is selected of the result, with the hidden fields.
+    pub members: Vec<Field>,
     /// The key of the list with the hidden fields.
     pub list: String,
     /// What it holds.
     pub items: Items,
     /// The page of the client.
     pub page: ListPage,
+}
+
+impl FanOut {
+    /// The keys under which the client asked for the list.
+    pub fn list_keys(&self) -> impl Iterator<Item = &String> {
+        self.parts.iter().filter(|part| part.kind == PartKind::List).map(|part| &part.key)
+    }
 }
 
 /// A member of a merged result.
@@ -252,16 +261,22 @@ fn step(
     }
     let argument = operation.argument(field, "requestedPage");
     let Ok(page) = ListPage::from_argument(argument.as_ref(), merged.order) else { return Ok(None) };
-    fan_out(operation, field, list, items, page).map(|fan_out| Some(Step::FanOut(Box::new(fan_out))))
+    fan_out(operation, field, list, items, page, &[]).map(|fan_out| Some(Step::FanOut(Box::new(fan_out))))
 }
 
-/// What every node is asked: the field without its page, with the hidden fields first in its list.
-fn fan_out(
+/// What every node is asked: the field without its page, with the hidden fields first in its list; `more` of them than
+/// merging takes.
+///
+/// # Errors
+///
+/// As [`Operation::fields_of`].
+pub fn fan_out(
     operation: &Operation,
     field: &Field,
     list: &str,
     items: Items,
     page: ListPage,
+    more: &[Select],
 ) -> Result<FanOut, Unplannable> {
     let members = operation.fields_of(field)?;
     let mut parts = Vec::with_capacity(members.len());
@@ -272,7 +287,8 @@ fn fan_out(
             name if name == list => {
                 if first_list.is_none() {
                     first_list = Some(member.key.clone());
-                    member.selections.splice(0..0, hidden_fields(items, page.order, operation, &member));
+                    let hidden = hidden_fields(items, page.order, operation, &member, more);
+                    member.selections.splice(0..0, hidden);
                 }
                 PartKind::List
             }
@@ -288,39 +304,40 @@ fn fan_out(
     let list = first_list.unwrap_or_else(|| {
         // Nothing but counts: the items are counted all the same, each once.
         let key = format!("{RESERVED}list");
-        let selections = hidden_fields(items, page.order, operation, field);
-        let (name, location) = (list.to_owned(), None);
-        upstream.push(Field { key: key.clone(), name, arguments: Vec::new(), selections, location });
+        let selections = hidden_fields(items, page.order, operation, field, more);
+        upstream.push(Field { key: key.clone(), ..Field::new(list, selections) });
         key
     });
     let mut asked = field.clone();
     asked.arguments.retain(|(name, _)| name != "requestedPage");
     let root = Root { key: &asked.key, name: &asked.name, arguments: &asked.arguments, members: &upstream };
-    Ok(FanOut { upstream: operation.print_roots(&[root]), parts, list, items, page })
+    Ok(FanOut { upstream: operation.print_roots(&[root]), parts, members: upstream, list, items, page })
 }
 
 /// The fields by which items are told apart, sorted, and found in the text of errors.
-fn hidden_fields(
-    items: Items,
-    order: Sort,
-    operation: &Operation,
-    list: &Field,
-) -> Vec<graphql_parser::query::Selection<'static, String>> {
-    let mut names: Vec<&[&str]> = match items {
-        Items::Images => vec![&["RepoName"], &["Tag"]],
-        Items::Repositories => vec![&["Name"]],
+fn hidden_fields(items: Items, order: Sort, operation: &Operation, list: &Field, more: &[Select]) -> Vec<Select> {
+    let mut names = match items {
+        Items::Images => vec!["RepoName", "Tag"],
+        Items::Repositories => vec!["Name"],
     };
     match (order, items) {
-        (Sort::UpdateTime, _) => names.push(&["LastUpdated"]),
-        (Sort::Downloads, _) => names.push(&["DownloadCount"]),
-        (Sort::Relevance, Items::Repositories) => names.push(&["Rank"]),
+        (Sort::UpdateTime, _) => names.push("LastUpdated"),
+        (Sort::Downloads, _) => names.push("DownloadCount"),
+        (Sort::Relevance, Items::Repositories) => names.push("Rank"),
         _ => {}
     }
+    let mut fields: Vec<Select> = names.into_iter().map(|name| hidden_field(name, Vec::new())).collect();
     // Errors beside data speak of scans, and of manifests by their digest.
-    if items == Items::Images && operation.mentions(list, "Vulnerabilities") {
-        names.push(&["Manifests", "Digest"]);
+    if more.is_empty() && items == Items::Images && operation.mentions(list, "Vulnerabilities") {
+        fields.push(hidden_field("Manifests", vec![selected("Digest", Vec::new())]));
     }
-    names.into_iter().map(|path| hidden(&format!("{RESERVED}{}", path[0]), path)).collect()
+    fields.extend_from_slice(more);
+    fields
+}
+
+/// A field that is asked for under a reserved key.
+pub fn hidden_field(name: &str, selections: Vec<Select>) -> Select {
+    aliased(&format!("{RESERVED}{name}"), name, selections)
 }
 
 /// A string argument as zot's server coerces it: numbers and booleans are taken as they are written.
@@ -388,14 +405,15 @@ impl Explained<'_> {
             To::First => names.first().copied().unwrap_or_default().to_owned(),
         }
     }
+}
 
-    fn upstream(f: &mut fmt::Formatter<'_>, upstream: &Upstream) -> fmt::Result {
-        writeln!(f, "  sends: {}", upstream.text)?;
-        if !upstream.variables.is_empty() {
-            writeln!(f, "  with:  {}", Value::Object(upstream.variables.clone()))?;
-        }
-        Ok(())
+/// What `onezot explain` prints of a document.
+pub fn explain_upstream(f: &mut fmt::Formatter<'_>, upstream: &Upstream) -> fmt::Result {
+    writeln!(f, "  sends: {}", upstream.text)?;
+    if !upstream.variables.is_empty() {
+        writeln!(f, "  with:  {}", Value::Object(upstream.variables.clone()))?;
     }
+    Ok(())
 }
 
 impl fmt::Display for Explained<'_> {
@@ -418,7 +436,7 @@ impl fmt::Display for Explained<'_> {
                     match step {
                         Step::Ask { to, upstream, must_fail } => {
                             writeln!(f, "field: {}{alias}: {class}, asks {}", field.name, self.node(to))?;
-                            Self::upstream(f, upstream)?;
+                            explain_upstream(f, upstream)?;
                             if let Some(why) = must_fail {
                                 writeln!(f, "  only an error is passed on: {why}")?;
                             }
@@ -426,7 +444,7 @@ impl fmt::Display for Explained<'_> {
                         Step::FanOut(fan_out) => {
                             let names: Vec<&str> = self.fleet.nodes().iter().map(|node| node.name.as_str()).collect();
                             writeln!(f, "field: {}{alias}: {class}, asks {}", field.name, names.join(", "))?;
-                            Self::upstream(f, &fan_out.upstream)?;
+                            explain_upstream(f, &fan_out.upstream)?;
                             writeln!(f, "  page:  {}, cut here", fan_out.page)?;
                         }
                         Step::Compose(recipe) => {

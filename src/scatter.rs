@@ -199,6 +199,17 @@ impl<T> Gathered<T> {
     }
 }
 
+impl Gathered<NodeAnswer> {
+    /// The same with the part of another node, which was asked before.
+    pub fn with(mut self, fleet: &Fleet, part: NodeAnswer) -> Gathered<NodeAnswer> {
+        if let Some(node) = fleet.nodes().get(part.node) {
+            let headers = part.headers.clone();
+            self.replies.insert(0, (node.clone(), Ok(Reply::Part(part, headers))));
+        }
+        self
+    }
+}
+
 /// Whether one node goes first in a fan-out.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Lead {

@@ -46,7 +46,7 @@ async fn node(content: &Content, seed: u64, holds: impl Fn(&str) -> bool) -> Nod
 
 /// What is not composed over nodes yet is an exception of the README.
 fn is_composed(request: &Request) -> bool {
-    let composed = ["DerivedImageList", "BaseImageList", "CVEDiffListForImages"];
+    let composed = ["CVEDiffListForImages"];
     queries(request).iter().any(|name| composed.contains(&name.as_str()))
 }
 

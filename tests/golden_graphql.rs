@@ -23,7 +23,7 @@ type Exception = (&'static str, fn(&Request) -> bool);
 
 const EXCEPTIONS: &[Exception] = &[
     ("composed queries go to the owner of the (first) image: what is on other nodes is missing", |request| {
-        let composed = ["DerivedImageList", "BaseImageList", "CVEDiffListForImages"];
+        let composed = ["CVEDiffListForImages"];
         queries(request).iter().any(|name| composed.contains(&name.as_str()))
     }),
     ("an index is listed for a CVE only by what its own node knows of its manifests", |request| {

@@ -17,7 +17,8 @@ use crate::graphql::{Outcome, ask_for};
 use crate::plan::To;
 use crate::query::Planned;
 use crate::rules::{Composition, Query, QueryClass};
-use crate::scatter::{Ask, Failure, Gathered, NodeAnswer, Scatter};
+use crate::scatter::{Ask, Failure, NodeAnswer, Scatter, Verdict};
+use http::HeaderMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -90,12 +91,44 @@ impl Asker<'_> {
         self.scatter.one(to, &ask_for(self.ask, document)).await
     }
 
-    /// The answers of several nodes (by their index), each to a document of its own.
-    pub async fn each(&self, documents: &[(usize, Upstream)]) -> Gathered<NodeAnswer> {
+    /// The answers of several nodes (by their index), each to a document of its own, and the header of the first. `known`
+    /// is what another node has answered before. Nodes that may be missing are added to `failures`.
+    ///
+    /// # Errors
+    ///
+    /// What is missing may not be.
+    pub async fn parts(
+        &self,
+        documents: &[(usize, Upstream)],
+        known: Option<NodeAnswer>,
+        failures: &mut Vec<Failure>,
+    ) -> Result<(Vec<NodeAnswer>, HeaderMap), Outcome> {
+        if documents.is_empty() && known.is_none() {
+            return Ok((Vec::new(), HeaderMap::new()));
+        }
         let asks: Vec<(usize, Ask)> =
             documents.iter().map(|(node, document)| (*node, ask_for(self.ask, document))).collect();
-        self.scatter.each(&asks, data_of).await
+        let mut gathered = self.scatter.each(&asks, data_of).await;
+        if let Some(known) = known {
+            gathered = gathered.with(self.scatter.fleet(), known);
+        }
+        match gathered.judge(self.partial) {
+            Verdict::Parts { parts, headers, failures: missing } => {
+                let is_new = |failure: &Failure| failures.iter().all(|known| known.node != failure.node);
+                let missing: Vec<Failure> = missing.into_iter().filter(is_new).collect();
+                failures.extend(missing);
+                Ok((parts, headers))
+            }
+            Verdict::Refused(refusal) => Err(Outcome { refusal: Some(refusal), ..Outcome::default() }),
+            Verdict::Failed(missing) => Err(Outcome::failed(missing)),
+        }
     }
+}
+
+/// The names of nodes, as `onezot explain` prints them.
+fn nodes_named(fleet: &Fleet, nodes: impl Iterator<Item = usize>) -> String {
+    let names = nodes.filter_map(|node| fleet.nodes().get(node)).map(|node| node.name.as_str());
+    names.collect::<Vec<_>>().join(", ")
 }
 
 /// A recipe with all that its text needs.

@@ -5,7 +5,7 @@
 
 mod print;
 
-pub use print::{Root, Upstream};
+pub use print::{Root, Spread, Upstream};
 
 use crate::scan::{self, Location, OutOfBounds, Positions};
 use graphql_parser::query::{
@@ -16,7 +16,8 @@ use std::collections::HashMap;
 
 /// A value in a document.
 pub type Value = query::Value<'static, String>;
-type Select = Selection<'static, String>;
+/// A selection in a document.
+pub type Select = Selection<'static, String>;
 type Fragment = FragmentDefinition<'static, String>;
 
 /// The most root fields of an operation.
@@ -74,6 +75,14 @@ pub struct Field {
     pub selections: Vec<Select>,
     /// Where it stands in the client's text.
     pub location: Option<Location>,
+}
+
+impl Field {
+    /// A field of onezot's own, without arguments.
+    pub fn new(name: &str, selections: Vec<Select>) -> Field {
+        let (key, name) = (name.to_owned(), name.to_owned());
+        Field { key, name, arguments: Vec::new(), selections, location: None }
+    }
 }
 
 impl Operation {
@@ -251,20 +260,20 @@ fn select(
     }
 }
 
-/// A field to be selected in addition: `key: path`, where a path of several names nests.
-pub fn hidden(key: &str, path: &[&str]) -> Select {
-    let nested = match path {
-        [_, rest @ ..] if !rest.is_empty() => vec![hidden(rest[0], rest)],
-        _ => Vec::new(),
-    };
-    let name = path.first().copied().unwrap_or(key).to_owned();
+/// A field to be selected in addition.
+pub fn selected(name: &str, selections: Vec<Select>) -> Select {
+    aliased(name, name, selections)
+}
+
+/// The same under a key of its own.
+pub fn aliased(key: &str, name: &str, selections: Vec<Select>) -> Select {
     Selection::Field(query::Field {
         position: graphql_parser::Pos::default(),
         alias: (key != name).then(|| key.to_owned()),
-        name,
+        name: name.to_owned(),
         arguments: Vec::new(),
         directives: Vec::new(),
-        selection_set: SelectionSet { span: Default::default(), items: nested },
+        selection_set: SelectionSet { span: Default::default(), items: selections },
     })
 }
 
@@ -377,8 +386,8 @@ mod tests {
     #[test]
     fn hidden_fields_nest() {
         let operation = parse("{A}", json!({})).unwrap();
-        let field =
-            Field { selections: vec![hidden("_oz_M", &["Manifests", "Digest"])], ..operation.fields[0].clone() };
+        let selections = vec![aliased("_oz_M", "Manifests", vec![selected("Digest", Vec::new())])];
+        let field = Field { selections, ..operation.fields[0].clone() };
         assert_eq!(operation.print(&[field]).text, "{A{_oz_M:Manifests{Digest } } }");
     }
 }

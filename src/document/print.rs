@@ -4,6 +4,7 @@
 //! a small one here.
 
 use super::{Field, Fragment, Operation, Select, Value};
+use crate::query::RESERVED;
 use graphql_parser::query::{self, Directive, Selection, Type, VariableDefinition};
 use serde_json::{Map, Value as Json};
 use std::collections::BTreeSet;
@@ -30,6 +31,18 @@ pub struct Root<'a> {
     pub members: &'a [Field],
 }
 
+/// A field of the root whose result is selected by a fragment that others spread, too.
+pub struct Spread<'a> {
+    /// The key of the answer.
+    pub key: String,
+    /// The name in the schema.
+    pub name: &'a str,
+    /// The arguments.
+    pub arguments: Vec<(String, Value)>,
+    /// Which of the fragments.
+    pub fragment: usize,
+}
+
 impl Operation {
     /// Prints a document of some root fields: with the variables and fragments that they use, and no others.
     pub fn print(&self, fields: &[Field]) -> Upstream {
@@ -47,6 +60,23 @@ impl Operation {
             printer.fields(members);
         }
         printer.text.push('}');
+        self.finish(printer)
+    }
+
+    /// Prints a document of many root fields with few selections: `fragments` are these, each with the type it is of.
+    pub fn print_spreads(&self, roots: &[Spread], fragments: &[(&str, &[Field])]) -> Upstream {
+        let mut printer = Printer::default();
+        printer.text.push('{');
+        for Spread { key, name, arguments, fragment } in roots {
+            printer.head(Some(key), name, arguments);
+            // Writing to a string does not fail.
+            let _ = write!(printer.text, "{{...{RESERVED}{fragment}}} ");
+        }
+        printer.text.push('}');
+        for (index, (on, fields)) in fragments.iter().enumerate() {
+            let _ = write!(printer.text, " fragment {RESERVED}{index} on {on}");
+            printer.fields(fields);
+        }
         self.finish(printer)
     }
 

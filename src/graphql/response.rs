@@ -1,5 +1,6 @@
 //! What nodes answer to documents: `errors`, and `data` whose members stay the bytes that the node wrote.
 
+use crate::answer;
 use crate::items::Members;
 use crate::scan::Location;
 use crate::scatter::{Failure, FailureKind, NodeAnswer, Reply};
@@ -42,6 +43,25 @@ impl Error<'_> {
         let Ok(Members(members)) = serde_json::from_str(self.0.get()) else { return Cow::Borrowed("") };
         let message = members.iter().find(|(name, _)| name == "message").map(|(_, value)| value.get());
         message.and_then(|message| serde_json::from_str::<String>(message).ok()).unwrap_or_default().into()
+    }
+
+    /// The key of the root field that it is of; `None` if it is of none.
+    pub fn root(&self) -> Option<String> {
+        let Ok(Members(members)) = serde_json::from_str(self.0.get()) else { return None };
+        let (_, path) = members.into_iter().find(|(name, _)| name == "path")?;
+        let path: Vec<Value> = serde_json::from_str(path.get()).ok()?;
+        path.into_iter().next()?.as_str().map(str::to_owned)
+    }
+
+    /// The error as one of the root field `key` of the client's, which was asked for under another key.
+    pub fn at_root(&self, key: &str, location: Option<Location>) -> String {
+        let Ok(Value::Object(mut members)) = serde_json::from_str::<Value>(&self.at(location)) else {
+            return self.0.get().to_owned();
+        };
+        if let Some(first) = members.get_mut("path").and_then(|path| path.get_mut(0)) {
+            *first = key.into();
+        }
+        answer::go_json(&Value::Object(members))
     }
 
     /// The error with the location of the client's field, if it has a location: that of a document of onezot's own

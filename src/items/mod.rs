@@ -3,16 +3,18 @@
 //! Items stay the bytes that the nodes wrote. Only the hidden fields are decoded, which onezot asked for in front of
 //! the client's, and cutting them off again is cutting off the front of the item.
 
-use crate::page::ListPage;
-use crate::query::{FanOut, PartKind, RESERVED};
+mod read;
+
+pub use read::{Item, Keys, Manifest, Members, NodePart, time_of};
+
+use crate::query::{FanOut, PartKind};
 use crate::rules::{Items, Sort};
-use jiff::Timestamp;
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::cmp::{Ordering, Reverse};
 use std::collections::HashMap;
-use std::fmt::{self, Write};
+use std::fmt::Write;
+use std::ops::Range;
 
 /// Why a node's part cannot be merged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -44,6 +46,16 @@ pub struct Named {
     manifests: Vec<String>,
 }
 
+impl From<&Keys<'_>> for Named {
+    fn from(keys: &Keys) -> Named {
+        Named {
+            repository: keys.repository.to_string(),
+            tag: keys.tag.as_ref().map(ToString::to_string),
+            manifests: keys.manifests.iter().map(|manifest| manifest.digest.to_string()).collect(),
+        }
+    }
+}
+
 impl Named {
     /// Whether the text of an error beside data speaks of this item. zot names the tag, or a manifest by its digest
     /// (zot `pkg/extensions/search/convert/metadb.go`).
@@ -64,15 +76,6 @@ impl Merged {
     }
 }
 
-/// An item and what it is sorted by.
-struct Item<'a> {
-    node: usize,
-    index: usize,
-    /// Without the hidden fields.
-    bytes: Cow<'a, str>,
-    keys: Keys<'a>,
-}
-
 /// Merges the results of a field, one for each node that answered (with its index). `owner` is the index of the node
 /// that owns a repository: of an item that several nodes have, its copy counts.
 ///
@@ -86,29 +89,26 @@ pub fn merge(
 ) -> Result<Merged, (usize, BadPart)> {
     let mut parts = Vec::with_capacity(results.len());
     let mut items: Vec<Item> = Vec::new();
-    for (position, &(node, result)) in results.iter().enumerate() {
-        let part = NodePart::read(fan_out, result).map_err(|bad| (node, bad))?;
-        for (index, raw) in part.list(&fan_out.list).iter().enumerate() {
-            let item = Item::read(position, index, raw).map_err(|bad| (node, bad))?;
-            items.push(item);
-        }
+    for &(node, result) in results {
+        let (part, more) = NodePart::read(fan_out, node, result).map_err(|bad| (node, bad))?;
+        items.extend(more);
         parts.push(part);
     }
-    let items = without_copies(items, |item| owner(&item.keys.repository) == results[item.node].0);
-    let mut items = items;
+    Ok(put_together(fan_out, owner, &parts, items))
+}
+
+/// Puts items together into a result: each once, sorted, and the page cut out. What else the result has is in `parts`.
+pub fn put_together(fan_out: &FanOut, owner: impl Fn(&str) -> usize, parts: &[NodePart], items: Vec<Item>) -> Merged {
+    let mut items = without_copies(items, |item| owner(&item.keys.repository) == item.node);
     items.sort_by(|a, b| in_order(fan_out.page.order, fan_out.items, &a.keys, &b.keys));
     let range = fan_out.page.range(items.len());
-    let value = write(fan_out, &parts, &items, &fan_out.page);
-    let named = |item: &Item| Named {
-        repository: item.keys.repository.to_string(),
-        tag: item.keys.tag.as_ref().map(ToString::to_string),
-        manifests: item.keys.manifests.iter().map(ToString::to_string).collect(),
-    };
+    let value = write(fan_out, parts, &items, range.clone());
     let (mut shown, mut hidden) = (Vec::new(), Vec::new());
     for (index, item) in items.iter().enumerate() {
-        if range.contains(&index) { shown.push(named(item)) } else { hidden.push(named(item)) }
+        let named = Named::from(&item.keys);
+        if range.contains(&index) { shown.push(named) } else { hidden.push(named) }
     }
-    Ok(Merged { value, shown, hidden })
+    Merged { value, shown, hidden }
 }
 
 /// Each item once: the owner's copy, or else the first node's.
@@ -149,9 +149,9 @@ fn in_order(order: Sort, items: Items, a: &Keys, b: &Keys) -> Ordering {
 }
 
 /// Writes the result: the client's members, in the client's order.
-fn write(fan_out: &FanOut, parts: &[NodePart], items: &[Item], page: &ListPage) -> String {
-    let range = page.range(items.len());
+fn write(fan_out: &FanOut, parts: &[NodePart], items: &[Item], range: Range<usize>) -> String {
     let shown = &items[range.clone()];
+    let mut lists = 0;
     let mut text = String::from("{");
     for part in &fan_out.parts {
         if text.len() > 1 {
@@ -173,21 +173,17 @@ fn write(fan_out: &FanOut, parts: &[NodePart], items: &[Item], page: &ListPage) 
                 }
                 text.push('}');
             }
-            PartKind::List if parts.iter().all(|node| node.is_null(&part.key)) => text.push_str("null"),
+            PartKind::List if parts.iter().all(|node| node.raw(&part.key) == "null") => text.push_str("null"),
             PartKind::List => {
                 text.push('[');
                 for (index, item) in shown.iter().enumerate() {
                     if index > 0 {
                         text.push(',');
                     }
-                    if part.key == fan_out.list {
-                        text.push_str(&item.bytes);
-                    } else {
-                        let alias = parts[item.node].list(&part.key).get(item.index);
-                        text.push_str(alias.map_or("null", |raw| raw.get()));
-                    }
+                    text.push_str(item.texts.get(lists).map_or("null", |text| text));
                 }
                 text.push(']');
+                lists += 1;
             }
             PartKind::Alike => text.push_str(parts.first().map_or("null", |node| node.raw(&part.key))),
         }
@@ -196,178 +192,11 @@ fn write(fan_out: &FanOut, parts: &[NodePart], items: &[Item], page: &ListPage) 
     text
 }
 
-/// One node's result: its lists and its other members.
-struct NodePart<'a> {
-    members: Vec<(Cow<'a, str>, &'a RawValue)>,
-    lists: HashMap<&'a str, Vec<&'a RawValue>>,
-}
-
-impl<'a> NodePart<'a> {
-    fn read(fan_out: &'a FanOut, result: &'a RawValue) -> Result<NodePart<'a>, BadPart> {
-        let Members(members) = serde_json::from_str(result.get())?;
-        let mut part = NodePart { members, lists: HashMap::new() };
-        let keys = fan_out.parts.iter().filter(|part| part.kind == PartKind::List).map(|part| part.key.as_str());
-        for key in keys.chain([fan_out.list.as_str()]) {
-            let list: Option<Vec<&RawValue>> = serde_json::from_str(part.raw_borrowed(key))?;
-            part.lists.insert(key, list.unwrap_or_default());
-        }
-        let length = part.list(&fan_out.list).len();
-        if part.lists.values().any(|list| list.len() != length) {
-            return Err(BadPart("one list is of two lengths under two aliases".to_owned()));
-        }
-        Ok(part)
-    }
-
-    fn raw_borrowed(&self, key: &str) -> &'a str {
-        self.members.iter().find(|(name, _)| name == key).map_or("null", |(_, raw)| raw.get())
-    }
-
-    fn raw(&self, key: &str) -> &str {
-        self.raw_borrowed(key)
-    }
-
-    fn is_null(&self, key: &str) -> bool {
-        self.raw(key) == "null"
-    }
-
-    fn list(&self, key: &str) -> &[&'a RawValue] {
-        self.lists.get(key).map_or(&[], Vec::as_slice)
-    }
-}
-
-impl<'a> Item<'a> {
-    fn read(node: usize, index: usize, raw: &'a RawValue) -> Result<Item<'a>, BadPart> {
-        let keys: Keys = serde_json::from_str(raw.get())?;
-        // The hidden members come first, as they were asked for first.
-        let rest = raw.get()[keys.end(raw)..].trim_start();
-        let bytes = match rest.strip_prefix(',') {
-            Some(rest) => Cow::Owned(format!("{{{rest}")),
-            None => Cow::Borrowed("{}"),
-        };
-        Ok(Item { node, index, bytes, keys })
-    }
-}
-
-/// The hidden members of an item.
-#[derive(Default)]
-struct Keys<'a> {
-    repository: Cow<'a, str>,
-    tag: Option<Cow<'a, str>>,
-    updated: Option<Timestamp>,
-    downloads: i64,
-    rank: i64,
-    manifests: Vec<Cow<'a, str>>,
-    /// The value of the last of them.
-    last: Option<&'a RawValue>,
-}
-
-impl Keys<'_> {
-    /// Where the hidden members end in the item.
-    fn end(&self, item: &RawValue) -> usize {
-        self.last.map_or(1, |last| last.get().as_ptr() as usize - item.get().as_ptr() as usize + last.get().len())
-    }
-}
-
-/// What a manifest is known by.
-#[derive(serde::Deserialize)]
-struct Manifest<'a> {
-    #[serde(borrow, rename = "Digest")]
-    digest: Option<Cow<'a, str>>,
-}
-
-impl<'de> Deserialize<'de> for Keys<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Keys<'de>, D::Error> {
-        struct Hidden;
-
-        impl<'de> Visitor<'de> for Hidden {
-            type Value = Keys<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an item of a list")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Keys<'de>, A::Error> {
-                let mut keys = Keys::default();
-                while let Some(Text(name)) = map.next_key()? {
-                    let Some(name) = name.strip_prefix(RESERVED) else {
-                        map.next_value::<IgnoredAny>()?;
-                        continue;
-                    };
-                    let raw: &'de RawValue = map.next_value()?;
-                    let error = serde::de::Error::custom;
-                    match name {
-                        "RepoName" | "Name" => {
-                            keys.repository = read::<Option<Text>>(raw).map_err(error)?.unwrap_or_default().0
-                        }
-                        "Tag" => keys.tag = read::<Option<Text>>(raw).map_err(error)?.map(|text| text.0),
-                        "DownloadCount" => {
-                            keys.downloads = read::<Option<i64>>(raw).map_err(error)?.unwrap_or_default()
-                        }
-                        "Rank" => keys.rank = read::<Option<i64>>(raw).map_err(error)?.unwrap_or_default(),
-                        "LastUpdated" => {
-                            let text = read::<Option<Text>>(raw).map_err(error)?.unwrap_or_default().0;
-                            // The year 1 is how Go writes that there is no time.
-                            keys.updated = text.parse().ok().filter(|time| *time > GO_ZERO);
-                        }
-                        "Manifests" => {
-                            let manifests: Option<Vec<Manifest>> = read(raw).map_err(error)?;
-                            keys.manifests =
-                                manifests.into_iter().flatten().filter_map(|manifest| manifest.digest).collect();
-                        }
-                        _ => {}
-                    }
-                    keys.last = Some(raw);
-                }
-                Ok(keys)
-            }
-        }
-
-        deserializer.deserialize_map(Hidden)
-    }
-}
-
-fn read<'a, T: Deserialize<'a>>(raw: &'a RawValue) -> Result<T, serde_json::Error> {
-    serde_json::from_str(raw.get())
-}
-
-/// Go's zero time: the first second of the year 1.
-const GO_ZERO: Timestamp = Timestamp::constant(-62_135_596_800, 0);
-
-/// A string that borrows where it can.
-#[derive(Default, serde::Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
-/// The members of an object, in their order.
-pub struct Members<'a>(pub Vec<(Cow<'a, str>, &'a RawValue)>);
-
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Members<'de>, D::Error> {
-        struct All;
-
-        impl<'de> Visitor<'de> for All {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
-                let mut members = Vec::new();
-                while let Some((Text(name), value)) = map.next_entry()? {
-                    members.push((name, value));
-                }
-                Ok(Members(members))
-            }
-        }
-
-        deserializer.deserialize_map(All)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::document::Upstream;
+    use crate::page::ListPage;
     use crate::query::Part;
     use proptest::prelude::*;
     use serde_json::{Map, Value, json};
@@ -381,6 +210,7 @@ mod tests {
         FanOut {
             upstream: Upstream { text: String::new(), variables: Map::new() },
             parts: vec![part("Page", PartKind::Page(counts.to_vec())), part("r", PartKind::List)],
+            members: Vec::new(),
             list: "r".to_owned(),
             items,
             page: ListPage { limit, offset, order },
