@@ -324,7 +324,7 @@ fn hidden_fields(
 }
 
 /// A string argument as zot's server coerces it: numbers and booleans are taken as they are written.
-fn text_of(value: &Value) -> Option<String> {
+pub fn text_of(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
@@ -389,7 +389,8 @@ impl Explained<'_> {
         }
     }
 
-    fn upstream(f: &mut fmt::Formatter<'_>, upstream: &Upstream) -> fmt::Result {
+    /// What a node is sent.
+    pub fn upstream(f: &mut fmt::Formatter<'_>, upstream: &Upstream) -> fmt::Result {
         writeln!(f, "  sends: {}", upstream.text)?;
         if !upstream.variables.is_empty() {
             writeln!(f, "  with:  {}", Value::Object(upstream.variables.clone()))?;

@@ -44,6 +44,14 @@ impl Error<'_> {
         message.and_then(|message| serde_json::from_str::<String>(message).ok()).unwrap_or_default().into()
     }
 
+    /// Whether its path has a key for which this holds.
+    pub fn is_at(&self, holds: impl Fn(&str) -> bool) -> bool {
+        let Ok(Members(members)) = serde_json::from_str(self.0.get()) else { return false };
+        let path = members.iter().find(|(name, _)| name == "path").map(|(_, path)| path.get());
+        let path: Vec<Value> = path.and_then(|path| serde_json::from_str(path).ok()).unwrap_or_default();
+        path.iter().filter_map(Value::as_str).any(holds)
+    }
+
     /// The error with the location of the client's field, if it has a location: that of a document of onezot's own
     /// says nothing to the client.
     pub fn at(&self, location: Option<Location>) -> String {
