@@ -298,6 +298,7 @@ impl CveDiff {
             query::Explained::upstream(f, &self.list_of(image, &format!("<digest of the {which} image>")))?;
         }
         match &self.page {
+            Ok(_) if self.list.is_none() => Ok(()),
             Ok(page) => writeln!(f, "  page:  {page}, of what only the first image has, cut here"),
             Err(InvalidPage) => writeln!(f, "  page:  none that a zot accepts, as the first image's owner says last"),
         }
