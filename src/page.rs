@@ -110,6 +110,15 @@ impl ListPage {
     ///
     /// What zot refuses: negative numbers, other types, fields that are none, an order that lists do not have.
     pub fn from_argument(argument: Option<&Value>, order: Sort) -> Result<ListPage, InvalidPage> {
+        ListPage::in_orders(argument, order, LIST_ORDERS)
+    }
+
+    /// The same where a list has other orders.
+    ///
+    /// # Errors
+    ///
+    /// As [`ListPage::from_argument`].
+    pub fn in_orders(argument: Option<&Value>, order: Sort, orders: &[Sort]) -> Result<ListPage, InvalidPage> {
         let mut page = ListPage::all(order);
         let fields = match argument {
             None | Some(Value::Null) => return Ok(page),
@@ -125,7 +134,7 @@ impl ListPage {
                 _ => return Err(InvalidPage),
             }
         }
-        if LIST_ORDERS.contains(&page.order) { Ok(page) } else { Err(InvalidPage) }
+        if orders.contains(&page.order) { Ok(page) } else { Err(InvalidPage) }
     }
 
     /// The part of a list of `total` items that the page shows (zot `pkg/extensions/search/pagination/`): an offset

@@ -327,6 +327,7 @@ fn hidden_fields(items: Items, order: Sort, operation: &Operation, list: &Field,
         _ => {}
     }
     let mut fields: Vec<Select> = names.into_iter().map(|name| hidden_field(name, Vec::new())).collect();
+    fields.retain(|field| !more.contains(field));
     // Errors beside data speak of scans, and of manifests by their digest.
     if more.is_empty() && items == Items::Images && operation.mentions(list, "Vulnerabilities") {
         fields.push(hidden_field("Manifests", vec![selected("Digest", Vec::new())]));
@@ -341,7 +342,7 @@ pub fn hidden_field(name: &str, selections: Vec<Select>) -> Select {
 }
 
 /// A string argument as zot's server coerces it: numbers and booleans are taken as they are written.
-fn text_of(value: &Value) -> Option<String> {
+pub fn text_of(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),

@@ -213,7 +213,7 @@ pub enum Sort {
     AlphabeticAsc,
     /// By name, backwards.
     AlphabeticDsc,
-    /// The worst first; no list that is merged has it.
+    /// The worst first; only CVEs have it.
     Severity,
     /// No list has it.
     Stars,
@@ -247,6 +247,9 @@ impl Sort {
 /// The orders in which zot can sort images and repositories (zot `pkg/extensions/search/pagination/`).
 pub const LIST_ORDERS: &[Sort] =
     &[Sort::Relevance, Sort::UpdateTime, Sort::AlphabeticAsc, Sort::AlphabeticDsc, Sort::Downloads];
+
+/// The orders in which zot can sort CVEs (zot `pkg/extensions/search/cve/pagination.go`).
+pub const CVE_ORDERS: &[Sort] = &[Sort::Severity, Sort::AlphabeticAsc, Sort::AlphabeticDsc];
 
 /// How the answers to a query are merged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -326,6 +326,19 @@ impl Scatter {
         .await
     }
 
+    /// The answer of the node at an index.
+    ///
+    /// # Errors
+    ///
+    /// The node's failure.
+    pub async fn at(&self, node: usize, ask: &Ask) -> Result<NodeAnswer, Failure> {
+        let Some(node) = self.fleet.nodes().get(node) else {
+            let cause = "there is no such node".to_owned();
+            return Err(Failure { node: String::new(), kind: FailureKind::Down, cause });
+        };
+        self.ask(node.clone(), ask, &ask.target, self.answer_bytes, Instant::now() + self.total).await
+    }
+
     /// The answers of several nodes (by their index), each to a request of its own; `part` says whether an answer is a
     /// part. The credentials have been accepted already, so that no refusal is the client's answer.
     pub async fn each(

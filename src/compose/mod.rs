@@ -18,7 +18,8 @@ use crate::plan::To;
 use crate::query::Planned;
 use crate::rules::{Composition, Query, QueryClass};
 use crate::scatter::{Ask, Failure, NodeAnswer, Scatter, Verdict};
-use http::HeaderMap;
+use bytes::Bytes;
+use http::{HeaderMap, Method};
 use std::fmt;
 use std::sync::Arc;
 
@@ -89,6 +90,16 @@ impl Asker<'_> {
     /// The node's failure.
     pub async fn one(&self, to: &To, document: &Upstream) -> Result<NodeAnswer, Failure> {
         self.scatter.one(to, &ask_for(self.ask, document)).await
+    }
+
+    /// What a node has at a path, read as the client.
+    ///
+    /// # Errors
+    ///
+    /// The node's failure.
+    pub async fn get(&self, node: usize, path: &str) -> Result<NodeAnswer, Failure> {
+        let ask = Ask { method: Method::GET, target: path.to_owned(), body: Bytes::new(), ..self.ask.clone() };
+        self.scatter.at(node, &ask).await
     }
 
     /// The answers of several nodes (by their index), each to a document of its own, and the header of the first. `known`

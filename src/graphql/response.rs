@@ -45,12 +45,22 @@ impl Error<'_> {
         message.and_then(|message| serde_json::from_str::<String>(message).ok()).unwrap_or_default().into()
     }
 
+    /// The keys of its path.
+    fn path(&self) -> Vec<String> {
+        let Ok(Members(members)) = serde_json::from_str(self.0.get()) else { return Vec::new() };
+        let path = members.iter().find(|(name, _)| name == "path").map(|(_, path)| path.get());
+        let path: Vec<Value> = path.and_then(|path| serde_json::from_str(path).ok()).unwrap_or_default();
+        path.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+    }
+
     /// The key of the root field that it is of; `None` if it is of none.
     pub fn root(&self) -> Option<String> {
-        let Ok(Members(members)) = serde_json::from_str(self.0.get()) else { return None };
-        let (_, path) = members.into_iter().find(|(name, _)| name == "path")?;
-        let path: Vec<Value> = serde_json::from_str(path.get()).ok()?;
-        path.into_iter().next()?.as_str().map(str::to_owned)
+        self.path().into_iter().next()
+    }
+
+    /// Whether its path has a key for which this holds.
+    pub fn is_at(&self, holds: impl Fn(&str) -> bool) -> bool {
+        self.path().iter().any(|key| holds(key))
     }
 
     /// The error as one of the root field `key` of the client's, which was asked for under another key.

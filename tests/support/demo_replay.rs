@@ -87,8 +87,24 @@ impl Set {
         super::oracle::learn(bodies.filter_map(|(_, answer)| serde_json::from_slice(&answer.body).ok()));
     }
 
+    /// What the recorded servers held.
+    pub fn content(&self) -> Content {
+        let [content, bytes] = ["content", "bytes"].map(|name| read(&format!("{}content/{name}.json", self.prefix)));
+        Content::read(&content, &bytes).unwrap()
+    }
+
     /// A node set up as the recorded ones were; `index` is its place in the fleet, if it is in one.
     pub async fn node(&self, index: Option<usize>, seed: u64) -> Node {
+        let placement: Value = serde_json::from_slice(&read(&format!("{}placement.json", self.prefix))).unwrap();
+        let holds = |name: &str| match index {
+            None => true,
+            Some(index) => placement["repositories"][name].as_array().unwrap().iter().any(|node| *node == index as u64),
+        };
+        self.node_that_holds(&self.content(), seed, holds).await
+    }
+
+    /// A node set up so, with other repositories.
+    pub async fn node_that_holds(&self, content: &Content, seed: u64, holds: impl Fn(&str) -> bool) -> Node {
         let settings: Settings = serde_json::from_slice(&read(&format!("{}http-config.json", self.prefix))).unwrap();
         let reports = settings
             .extensions
@@ -99,17 +115,7 @@ impl Set {
         let users = [("alice", "alice-pw"), ("bob", "bob-pw")];
         let users = users.map(|(name, password)| (name.to_owned(), password.to_owned())).into();
         let node = Node::start(Setup { settings, users, cve: reports, seed, listen: None }).await.unwrap();
-        let content = Content::read(
-            &read(&format!("{}content/content.json", self.prefix)),
-            &read(&format!("{}content/bytes.json", self.prefix)),
-        )
-        .unwrap();
-        let placement: Value = serde_json::from_slice(&read(&format!("{}placement.json", self.prefix))).unwrap();
-        let holds = |name: &str| match index {
-            None => true,
-            Some(index) => placement["repositories"][name].as_array().unwrap().iter().any(|node| *node == index as u64),
-        };
-        node.load(&content, holds).unwrap();
+        node.load(content, holds).unwrap();
         node
     }
 }

@@ -20,15 +20,29 @@ const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
 
 /// Names of which some are prefixes of others; `public/…` may be read by anybody, `lib` by bob.
 const NAMES: [&str; 16] = [
-    "a", "a/b", "a-b", "a.b", "a/b/c", "lib", "lib/core", "lib.x", "public/a", "public/a/b", "public/a-b", "team-b/app",
-    "team-b/app/x", "zot-test", "z", "flow/bob/app",
+    "a",
+    "a/b",
+    "a-b",
+    "a.b",
+    "a/b/c",
+    "lib",
+    "lib/core",
+    "lib.x",
+    "public/a",
+    "public/a/b",
+    "public/a-b",
+    "team-b/app",
+    "team-b/app/x",
+    "zot-test",
+    "z",
+    "flow/bob/app",
 ];
 const TAGS: [&str; 8] = ["1", "1.0", "1.0.1", "2", "latest", "LATEST", "edge", "v1"];
 /// Few, so that they are equal often; none, and one that has not come yet.
 const TIMES: [Option<&str>; 6] = [
     None,
     Some("2024-01-01T00:00:00Z"),
-    Some("2024-01-01T02:00:00+02:00"),
+    Some("2024-01-01T01:30:00+02:00"),
     Some("2024-05-05T05:05:05.5Z"),
     Some("2025-03-01T12:00:00Z"),
     Some("2099-01-01T00:00:00Z"),
@@ -72,7 +86,11 @@ pub fn content(seed: u64, images: usize) -> Content {
         // Some stand in several repositories, some under several tags.
         for _ in 0..1 + maker.random.usize(..3) / 2 {
             let repository = maker.one(&NAMES);
-            let reference = if maker.random.usize(..12) == 0 { made.digest.as_str() } else { maker.one(&TAGS) };
+            let reference = match maker.random.usize(..12) {
+                0 => made.digest.clone(),
+                1..6 => format!("b{}", maker.random.usize(..images)),
+                _ => maker.one(&TAGS).to_owned(),
+            };
             let user = if maker.random.bool() { "alice" } else { "bob" };
             pushes.push(json!({"repository": repository, "reference": reference, "digest": made.digest, "user": user}));
         }
@@ -84,29 +102,29 @@ pub fn content(seed: u64, images: usize) -> Content {
         last.insert((name("repository"), name("reference")), push.clone());
     }
     // A tag that moves takes what nothing else refers to with it: each is pushed once.
-    let pushes: Vec<Value> = pushes
-        .into_iter()
-        .filter(|push| last.values().any(|kept| kept == push))
-        .fold(Vec::new(), |mut kept, push| {
+    let pushes: Vec<Value> =
+        pushes.into_iter().filter(|push| last.values().any(|kept| kept == push)).fold(Vec::new(), |mut kept, push| {
             if !kept.contains(&push) {
                 kept.push(push);
             }
             kept
         });
-    let pulls: Vec<Value> = pushes
-        .iter()
-        .filter(|_| maker.random.usize(..3) == 0)
-        .map(|push| {
-            json!({"repository": push["repository"], "reference": push["reference"], "times": 1 + maker.random.usize(..3)})
-        })
-        .collect();
+    let mut pulls = Vec::new();
+    for push in &pushes {
+        let times = maker.random.usize(..6);
+        if times < 3 {
+            let (repository, reference) = (&push["repository"], &push["reference"]);
+            pulls.push(json!({"repository": repository, "reference": reference, "times": 1 + times}));
+        }
+    }
     let marks: Vec<Value> = NAMES
         .iter()
         .filter(|name| pushes.iter().any(|push| push["repository"] == **name))
         .filter(|_| maker.random.usize(..3) == 0)
         .map(|name| json!({"user": "alice", "repository": name}))
         .collect();
-    let facts = json!({"manifests": maker.manifests, "pushes": pushes, "pulls": pulls, "stars": marks, "bookmarks": marks});
+    let facts =
+        json!({"manifests": maker.manifests, "pushes": pushes, "pulls": pulls, "stars": marks, "bookmarks": marks});
     let encoded: Map<String, Value> = maker
         .bytes
         .iter()
@@ -174,7 +192,8 @@ impl Maker {
             layers.push(first);
         }
         let platform = self.one(&PLATFORMS);
-        let mut config = json!({"os": platform.0, "architecture": platform.1, "rootfs": {"type": "layers", "diff_ids": []}});
+        let mut config =
+            json!({"os": platform.0, "architecture": platform.1, "rootfs": {"type": "layers", "diff_ids": []}});
         if !platform.2.is_empty() {
             config["variant"] = json!(platform.2);
         }

@@ -56,6 +56,12 @@ pub fn key(sort: &str, path: &[String], about: &str, shown: impl Fn(&str) -> Opt
         "UPDATE_TIME" if of_repos => {
             return shown("LastUpdated").filter(|time| time.starts_with("2099")).or_else(|| shown("Name"));
         }
+        // One time may be written in several zones.
+        "UPDATE_TIME" if shown("LastUpdated").is_some() => {
+            let text = shown("LastUpdated")?;
+            let time = chrono::DateTime::parse_from_rfc3339(&text).map(|time| time.to_utc().to_rfc3339());
+            return Some(time.unwrap_or(text));
+        }
         "UPDATE_TIME" => "LastUpdated",
         "RELEVANCE" if of_repos && path.last().is_some_and(|name| name == "Results") => return Some(String::new()),
         "RELEVANCE" if of_repos => return shown("Rank").or_else(|| Some(rank(about, &shown("Name")?).to_string())),

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 /// Random documents over a schema.
 pub struct Writer {
     state: u64,
+    /// The queries that documents have; empty: all.
+    about: Vec<String>,
     /// Whether documents have variables and fragments.
     is_rich: bool,
     /// The variables of the document: definitions and values.
@@ -19,6 +21,7 @@ pub struct Writer {
     names: Vec<String>,
     images: Vec<String>,
     digests: Vec<String>,
+    manifests: Vec<String>,
 }
 
 impl Writer {
@@ -34,8 +37,27 @@ impl Writer {
         images.extend(["lib", "lib:nope", "nope:1", "", ":", "a:b:c", "lib@sha256:00"].map(str::to_owned));
         let mut digests: Vec<String> = content.bytes.keys().cloned().collect();
         digests.extend(["", "sha256", "sha256:a", "a", "sha256:00", "x"].map(str::to_owned));
+        let manifests = content.manifests.keys().cloned().collect();
         let (definitions, variables, fragments) = Default::default();
-        Self { state: seed, is_rich: false, definitions, variables, fragments, types, names, images, digests }
+        let about = Vec::new();
+        Self {
+            state: seed,
+            about,
+            is_rich: false,
+            definitions,
+            variables,
+            fragments,
+            types,
+            names,
+            images,
+            digests,
+            manifests,
+        }
+    }
+
+    /// Writes about some queries only.
+    pub fn about(&mut self, queries: &[&str]) {
+        self.about = queries.iter().map(|name| (*name).to_owned()).collect();
     }
 
     fn below(&mut self, limit: usize) -> usize {
@@ -109,7 +131,8 @@ impl Writer {
 
     /// The next document.
     pub fn document(&mut self) -> String {
-        let queries = self.types["Query"]["fields"].as_array().unwrap().clone();
+        let mut queries = self.types["Query"]["fields"].as_array().unwrap().clone();
+        queries.retain(|query| self.about.is_empty() || self.about.iter().any(|name| query["name"] == **name));
         let count = 1 + self.below(10) / 8;
         let fields: Vec<String> = (0..count)
             .map(|index| {
@@ -157,7 +180,8 @@ impl Writer {
                     let digest = self.from(&self.digests.clone());
                     self.argument("String!", json!(digest).to_string(), json!(digest))
                 }
-                (_, "digest") => json!(self.from(&self.digests.clone())).to_string(),
+                (_, "digest") if self.below(3) == 0 => json!(self.from(&self.digests.clone())).to_string(),
+                (_, "digest") => json!(self.from(&self.manifests.clone())).to_string(),
                 (_, "repo") => {
                     let name = self.from(&names);
                     self.argument("String!", json!(name).to_string(), json!(name))

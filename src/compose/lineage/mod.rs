@@ -5,6 +5,7 @@
 //! for the layers of the image; the others for images that have one of its first layers, which all relations have; and
 //! which of these are related is decided here. The number of requests depends on the number of nodes only.
 
+mod annotations;
 mod related;
 mod subject;
 mod update_time;
@@ -21,8 +22,9 @@ use crate::plan::To;
 use crate::query::{self, FanOut, Planned, RESERVED, hidden_field};
 use crate::rules::{Direction, Query};
 use crate::scatter::{Failure, FailureKind, NodeAnswer};
+use annotations::{Bytes, MOST_READ};
 use http::HeaderMap;
-use related::{Lacks, Partial, sort_out};
+use related::{Annotations, Known, Lacks, Partial, sort_out};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -207,14 +209,16 @@ impl Lineage {
             let found = lists.into_iter().flat_map(|(_, items)| items);
             indexes.extend(found.map(|item| ((answer.node, item.name()), item)));
         }
-        // … and sometimes what it is with the first of them alone.
+        // … sometimes what it is with the first of them alone …
         let mut wanted = Lookups::new();
         let mut lacking: BTreeMap<usize, Vec<(&Partial, &Item)>> = BTreeMap::new();
+        let mut unsure: Vec<(&Partial, &Item, Option<&Item>, Bytes)> = Vec::new();
         for index in &partial {
             let Some(all) = indexes.get(&(index.node(), index.name())) else { continue };
-            match self.shown(fleet, index, all, None)? {
+            match self.shown(fleet, index, all, Known::default())? {
                 Ok(item) => items.push(item),
                 Err(Lacks::Image) => {}
+                Err(Lacks::Annotations(bytes)) => unsure.push((index, all, None, bytes)),
                 Err(Lacks::First(digest)) => {
                     wanted.entry(index.node()).or_default().push(Lookup::by_digest(&digest));
                     lacking.entry(index.node()).or_default().push((index, all));
@@ -223,15 +227,30 @@ impl Lineage {
         }
         let (alone, _) = self.ask(asker, &wanted, None, &mut failures).await?;
         let alone = read_all(&alone)?;
+        let mut firsts: Vec<(&Partial, &Item, Item)> = Vec::new();
         for (answer, body) in &alone {
             let lists = self.lists(answer, body, wanted.get(&answer.node).map_or(&[], Vec::as_slice))?;
             for ((index, all), (_, found)) in lacking.remove(&answer.node).into_iter().flatten().zip(lists) {
-                if let Ok(item) =
-                    self.shown(fleet, index, all, found.iter().find(|item| item.name() == index.name()))?
-                {
-                    items.push(item);
-                }
+                let first = found.into_iter().find(|item| item.name() == index.name());
+                firsts.extend(first.map(|first| (index, all, first)));
             }
+        }
+        for (index, all, first) in &firsts {
+            let known = Known { alone: Some(first), ..Known::default() };
+            match self.shown(fleet, index, all, known)? {
+                Ok(item) => items.push(item),
+                Err(Lacks::Annotations(bytes)) => unsure.push((index, all, Some(first), bytes)),
+                Err(Lacks::Image | Lacks::First(_)) => {}
+            }
+        }
+        // … and now and then what is said in its bytes.
+        let bytes: Vec<Bytes> = unsure.iter().take(MOST_READ).map(|(.., bytes)| bytes.clone()).collect();
+        let annotations = annotations::read(asker, &bytes).await?;
+        let annotations = annotations.into_iter().map(Annotations::Known);
+        for ((index, all, alone, _), annotated) in
+            unsure.iter().zip(annotations.chain(std::iter::repeat(Annotations::NotToBeHad)))
+        {
+            items.extend(self.shown(fleet, index, all, Known { alone: *alone, annotated })?.ok());
         }
 
         let mut merged = items::put_together(&self.fan_out, |repository| fleet.owner(repository).node, &parts, items);
@@ -252,9 +271,9 @@ impl Lineage {
         fleet: &Fleet,
         index: &Partial<'a>,
         all: &Item<'a>,
-        alone: Option<&Item<'a>>,
+        known: Known<'_, 'a>,
     ) -> Result<Result<Item<'a>, Lacks>, Outcome> {
-        index.shown(all, alone, &self.names).map_err(|bad| {
+        index.shown(all, &known, &self.names).map_err(|bad| {
             let node = fleet.nodes().get(index.node()).map(|node| node.name.clone()).unwrap_or_default();
             Outcome::failed(vec![Failure { node, kind: FailureKind::Unusable, cause: bad.to_string() }])
         })

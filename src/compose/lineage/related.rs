@@ -1,7 +1,8 @@
 //! Which images are related to one, and what of an index is shown when only some of its manifests are.
 
-use super::update_time::{Observation, Time, possible};
-use crate::items::{BadPart, Item, Manifest, Members, Named, time_of};
+use super::annotations::{Annotated, Bytes};
+use super::update_time::{Observation, Time, decided, possible};
+use crate::items::{BadPart, Item, Manifest, Members, Named};
 use crate::rules::Direction;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -103,8 +104,31 @@ pub fn sort_out<'a>(
 pub enum Lacks {
     /// It has to be seen with this manifest alone.
     First(String),
+    /// Whether these say when they were made.
+    Annotations(Bytes),
     /// The image is another one by now.
     Image,
+}
+
+/// What is known of an index beside the whole of it.
+#[derive(Clone, Copy, Default)]
+pub struct Known<'k, 'a> {
+    /// What it is with the first of the related manifests alone.
+    pub alone: Option<&'k Item<'a>>,
+    /// What says when it was made.
+    pub annotated: Annotations,
+}
+
+/// What is known of the annotations of an index.
+#[derive(Clone, Copy, Default)]
+pub enum Annotations {
+    /// Nothing yet.
+    #[default]
+    Unknown,
+    /// Nothing, and there are too many to read them all.
+    NotToBeHad,
+    /// All that matters.
+    Known(Annotated),
 }
 
 impl<'a> Partial<'a> {
@@ -123,9 +147,8 @@ impl<'a> Partial<'a> {
         self.found.0.name()
     }
 
-    /// The index with the related manifests only, given the whole of it, and what was found with the first of them
-    /// alone if that was asked for. `names` are the client's keys and their names in the schema, for each alias of the
-    /// list.
+    /// The index with the related manifests only, given the whole of it. `names` are the client's keys and their names in
+    /// the schema, for each alias of the list.
     ///
     /// # Errors
     ///
@@ -133,7 +156,7 @@ impl<'a> Partial<'a> {
     pub fn shown(
         &self,
         whole: &Item<'a>,
-        alone: Option<&Item<'a>>,
+        known: &Known<'_, 'a>,
         names: &[Vec<(String, String)>],
     ) -> Result<Result<Item<'a>, Lacks>, BadPart> {
         let manifests = &whole.keys.manifests;
@@ -147,42 +170,43 @@ impl<'a> Partial<'a> {
             (0..manifests.len()).filter(|&index| has(&manifests[index].digest)).collect()
         };
         let seen: Vec<(Vec<usize>, &Item)> = std::iter::once(whole)
-            .chain(alone)
+            .chain(known.alone)
             .chain([&self.found.0])
             .chain(&self.found.1)
             .map(|item| (places(item), item))
             .collect();
-        let observations: Vec<Observation> =
-            seen.iter().map(|(shown, item)| Observation { shown: shown.clone(), updated: item.keys.updated }).collect();
-        let updates: Vec<Time> = manifests.iter().map(|manifest| time_of(updated_text(manifest))).collect();
-        let possible = possible(&updates, &observations, &shown);
+        let observations: Vec<Observation> = seen
+            .iter()
+            .map(|(shown, item)| Observation { shown: shown.clone(), updated: Time::read(item.keys.updated_text) })
+            .collect();
+        let updates: Vec<Time> =
+            manifests.iter().map(|manifest| Time::read(manifest.updated.map_or("null", RawValue::get))).collect();
         // What the first manifest shown is annotated with stands in the fields of the index.
         let alike = seen.iter().find(|(places, _)| places.first() == Some(&first)).map(|(_, item)| *item);
-        let (Some(alike), true) = (alike, alone.is_some() || possible.len() == 1) else {
-            return Ok(Err(Lacks::First(manifests[first].digest.to_string())));
+        let Some(alike) = alike else { return Ok(Err(Lacks::First(manifests[first].digest.to_string()))) };
+        let updated = match (possible(&updates, &observations, &shown).as_slice(), known.annotated) {
+            (&[updated], _) | (&[updated, ..], Annotations::NotToBeHad) => updated,
+            (_, Annotations::Known(annotated)) => decided(&updates, &observations, &shown, annotated),
+            _ => {
+                let digests = [&whole.keys.digest, &manifests[first].digest, &manifests[first].config];
+                return Ok(Err(Lacks::Annotations(Bytes {
+                    node: whole.node,
+                    repository: whole.keys.repository.to_string(),
+                    digests: digests.map(ToString::to_string),
+                })));
+            }
         };
-        let updated = possible.into_iter().next().flatten();
-        let updated_text = seen
-            .iter()
-            .map(|(_, item)| (item.keys.updated, item.keys.updated_text))
-            .chain(shown.iter().map(|&index| (updates[index], updated_text(&manifests[index]))))
-            .find(|(time, text)| *time == updated && !text.is_empty())
-            .map_or("null", |(_, text)| text);
         let size: u64 = shown.iter().map(|&index| size_of(&manifests[index])).sum();
         let mut texts = Vec::with_capacity(alike.texts.len());
         for (alias, (like, all)) in alike.texts.iter().zip(&whole.texts).enumerate() {
             let names = names.get(alias).map(Vec::as_slice).unwrap_or_default();
-            texts.push(Cow::Owned(rewritten(like, all, names, &shown, &format!("\"{size}\""), updated_text)?));
+            texts.push(Cow::Owned(rewritten(like, all, names, &shown, &format!("\"{size}\""), updated.text)?));
         }
         let mut keys = alike.keys.clone();
-        keys.updated = updated;
+        keys.updated = updated.at;
         keys.manifests = shown.iter().map(|&index| manifests[index].clone()).collect();
         Ok(Ok(Item::new(alike.node, keys, texts)))
     }
-}
-
-fn updated_text<'a>(manifest: &Manifest<'a>) -> &'a str {
-    manifest.updated.map_or("null", RawValue::get)
 }
 
 /// The image `like` with the manifests that `all` has at the places `shown`, and the size and time that follow from them.

@@ -1,0 +1,100 @@
+//! Tier 2 of `CVEDiffListForImages`: random differences of images on 1, 2, 3 and 7 embedded nodes, against one embedded
+//! node with everything.
+//!
+//! `ONEZOT_DOCUMENTS` says how many for each fleet (default 400), `ONEZOT_SEED` which ones. As many as the square of the
+//! number of tags cover every pair of images.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "the helpers of tests fail as tests do")]
+// What other tests use of what is shared.
+#![allow(dead_code)]
+
+#[path = "support/cve_writer.rs"]
+mod cve_writer;
+#[path = "support/demo_compare.rs"]
+mod demo_compare;
+#[path = "support/demo_replay.rs"]
+mod demo_replay;
+#[path = "support/oracle.rs"]
+mod oracle;
+#[path = "support/sides.rs"]
+mod sides;
+#[path = "support/wire.rs"]
+mod wire;
+
+use cve_writer::CveWriter;
+use demo_replay::Set;
+use serde_json::json;
+use sides::{Case, Sides, number};
+
+/// What becomes of a request at the most: whether it is valid, both images, what is in either.
+const MOST_REQUESTS: usize = 5;
+
+/// What a fleet answered.
+#[derive(Debug, Default)]
+struct Tally {
+    compared: u64,
+    with_items: usize,
+    /// How many came to as many requests as there are at the most.
+    composed: usize,
+    wrong: Vec<String>,
+}
+
+/// Whether a repository may be an empty text.
+fn names_no_repository(case: &Case) -> bool {
+    [case.query.clone(), json!(case.variables).to_string()].iter().any(|text| text.contains("\"\""))
+}
+
+async fn compare(nodes: usize, left_out: Option<usize>) -> Tally {
+    let set = Set::read("cve/");
+    let sides = Sides::start(&set, nodes, left_out).await;
+    let mut writer = CveWriter::new(number("ONEZOT_SEED", 1) * 1000 + nodes as u64, &set.content());
+    let mut tally = Tally::default();
+    while tally.compared < number("ONEZOT_DOCUMENTS", 400) {
+        let (query, variables) = writer.request();
+        let users = ["alice", "alice", "alice", "alice", "alice", "alice", "alice", "alice", "bob", ""];
+        let user = Some(writer.one(&users).to_owned()).filter(|user| !user.is_empty());
+        let case = Case { user, query, variables };
+        tally.compared += 1;
+        let (mut found, has_items) = sides.differences(&case).await;
+        found.extend(sides.other_data(&case).await);
+        // Which of several base images zot takes is another one each time.
+        for _ in 0..if names_no_repository(&case) { 40 } else { 0 } {
+            if found.is_empty() {
+                break;
+            }
+            found = sides.differences(&case).await.0;
+        }
+        let _ = sides.sent();
+        sides.gateway.send(&case.request()).await;
+        let sent = sides.sent();
+        let fields = case.query.matches("CVEDiffListForImages(").count();
+        if sent > 1 + (MOST_REQUESTS - 1) * fields {
+            found.push(format!("{sent} requests"));
+        }
+        tally.with_items += usize::from(has_items);
+        tally.composed += usize::from(sent >= MOST_REQUESTS - 1);
+        if !found.is_empty() {
+            tally.wrong.push(format!("{}: {}", serde_json::to_string(&case).unwrap(), found.join("; ")));
+        }
+    }
+    sides.running.stop().await;
+    println!(
+        "{nodes} nodes: {} of {} differences alike, {} with CVEs, {} asked of both owners twice",
+        tally.compared as usize - tally.wrong.len(),
+        tally.compared,
+        tally.with_items,
+        tally.composed
+    );
+    tally
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn differences_are_answered_as_by_one_node() {
+    for nodes in [1, 2, 3, 7] {
+        let tally = compare(nodes, None).await;
+        let shown = &tally.wrong[..tally.wrong.len().min(10)];
+        assert!(tally.wrong.is_empty(), "{nodes} nodes: {} differ: {shown:#?}", tally.wrong.len());
+        assert!(tally.with_items > tally.compared as usize / 20, "{nodes} nodes: {tally:?}");
+        assert!(nodes == 1 || tally.composed > tally.compared as usize / 8, "{nodes} nodes: {tally:?}");
+    }
+}

@@ -1,0 +1,211 @@
+//! The two sides of a comparison: one embedded node with everything, and the gateway over several that share it.
+
+use super::demo_compare::{Content as Body, Request, differences, queries};
+use super::demo_replay::{Sender, Set};
+use super::wire;
+use graphql_parser::query::{Definition, Document, OperationDefinition, Selection, SelectionSet};
+use onezot::demo::{Content, Node};
+use onezot::fleet::Placement;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A number from the environment.
+pub fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap())
+}
+
+/// Whether every list of the answer is merged by the gateway, and no part of an item has an order of its own each time.
+fn is_merged(request: &Request) -> bool {
+    let merged = ["RepoListWithNewestImage", "ImageListForDigest", "StarredRepos", "BookmarkedRepos"];
+    let text = String::from_utf8_lossy(&request.body.bytes()).into_owned();
+    let free = ["Annotations", "SignatureInfo", "Platforms", "Vendors"];
+    queries(request).iter().all(|name| merged.contains(&name.as_str())) && !free.iter().any(|name| text.contains(name))
+}
+
+/// A document, who asks it, and its variables: what a file of `tests/cases` holds.
+#[derive(Clone, Deserialize, Serialize)]
+pub struct Case {
+    pub user: Option<String>,
+    pub query: String,
+    pub variables: Map<String, Value>,
+}
+
+impl Case {
+    pub fn request(&self) -> Request {
+        Request {
+            n: 0,
+            kind: "sent".to_owned(),
+            user: self.user.clone(),
+            method: "POST".to_owned(),
+            path: "/v2/_zot/ext/search".to_owned(),
+            headers: BTreeMap::from([("Content-Type".to_owned(), "application/json".to_owned())]),
+            body: Body::Text(json!({"query": self.query, "variables": self.variables}).to_string()),
+        }
+    }
+}
+
+/// A placement, and the configuration of it. Of seven nodes, one owns nothing.
+fn placement(nodes: usize, content: &Content) -> (Placement, String) {
+    let keys = (0..10_000).map(|number| format!("differential{number:04}"));
+    let placements =
+        keys.map(|key| (Placement { hash_key: key.clone().try_into().unwrap(), ..Placement::default() }, key));
+    let owners = |placement: &Placement| -> BTreeSet<usize> {
+        content.pushes.iter().map(|push| placement.owner(&push.repository, nodes).node).collect()
+    };
+    let (placement, key) = placements.into_iter().find(|(found, _)| owners(found).len() == nodes.min(6)).unwrap();
+    (placement, format!("placement: {{hash_key: {key}}}\n"))
+}
+
+/// One node with everything, and a gateway over several that share it.
+pub struct Sides {
+    pub one: Sender,
+    pub gateway: Sender,
+    pub running: onezot::server::Running,
+    nodes: Vec<Node>,
+}
+
+impl Sides {
+    /// The recorded content on so many nodes, one of which may lack what it owns.
+    pub async fn start(set: &Set, nodes: usize, left_out: Option<usize>) -> Sides {
+        set.teach();
+        Sides::with(set, &set.content(), nodes, left_out).await
+    }
+
+    /// Other content on nodes that are set up as the recorded ones were.
+    pub async fn with(set: &Set, content: &Content, nodes: usize, left_out: Option<usize>) -> Sides {
+        let mut all = vec![set.node_that_holds(content, 1, |_| true).await];
+        let (placement, yaml) = placement(nodes, content);
+        for index in 0..nodes {
+            let holds = |name: &str| placement.owner(name, nodes).node == index && left_out != Some(index);
+            all.push(set.node_that_holds(content, 2 + index as u64, holds).await);
+        }
+        let addresses: Vec<_> = all[1..].iter().map(Node::address).collect();
+        let running = wire::gateway(&addresses, &yaml).await;
+        let gateway = Sender::new(format!("http://{}", running.addresses[0]));
+        Sides { one: Sender::to(&all[0]), gateway, running, nodes: all }
+    }
+
+    /// How many requests the gateway has sent since this was last asked.
+    pub fn sent(&self) -> usize {
+        let (documents, others) = self.sent_by_kind();
+        documents + others
+    }
+
+    /// The same: those with documents, and the others.
+    pub fn sent_by_kind(&self) -> (usize, usize) {
+        let seen: Vec<_> = self.nodes[1..].iter().flat_map(Node::take_seen).collect();
+        let documents = seen.iter().filter(|seen| seen.target.contains("/_zot/ext/search")).count();
+        (documents, seen.len() - documents)
+    }
+
+    /// What the gateway answers otherwise, and whether the one's answer has lists with something in them.
+    pub async fn differences(&self, case: &Case) -> (Vec<String>, bool) {
+        let request = case.request();
+        let mut expected = self.one.send(&request).await;
+        expected.headers.retain(|name, _| !["date", "content-length", "transfer-encoding"].contains(&name.as_str()));
+        let text = String::from_utf8_lossy(&expected.body);
+        let has_items = text.contains("\"data\":{") && text.contains(":[{");
+        let actual = self.gateway.send(&request).await;
+        let mut found = differences(&request, &expected, &actual);
+        // A node breaks ties anew for each request; the gateway has one order for them.
+        if is_merged(&request) && self.gateway.send(&request).await.body != actual.body {
+            found.push("another answer the second time".to_owned());
+        }
+        (found, has_items)
+    }
+
+    /// Whether the gateway says that it cannot find a `digest` whose relations are asked for: it has no tag, or only where
+    /// the client may not read. An exception of the README.
+    pub async fn lacks_digest(&self, case: &Case) -> bool {
+        let actual = self.gateway.send(&case.request()).await;
+        let text = String::from_utf8_lossy(&actual.body).into_owned();
+        let is_named = case.query.contains("digest:");
+        is_named
+            && ["image meta not found for digest sha256:", "no image that you may read has"]
+                .iter()
+                .any(|said| text.contains(said))
+    }
+
+    /// Whether the data are other bytes, where they are the same each time.
+    pub async fn other_data(&self, case: &Case) -> Option<String> {
+        let request = case.request();
+        let (one, again) = (self.one.send(&request).await, self.one.send(&request).await);
+        let actual = self.gateway.send(&request).await;
+        let data = |body: &[u8]| {
+            let text = String::from_utf8_lossy(body).into_owned();
+            text.find("\"data\":").map(|at| text[at..].to_owned())
+        };
+        let (expected, again, actual) = (data(&one.body), data(&again.body), data(&actual.body));
+        (expected != actual && expected == again).then(|| format!("{actual:?} instead of {expected:?}"))
+    }
+
+    /// The smallest document in which the difference is still found, as far as leaving out one thing at a time goes.
+    pub async fn shrunk(&self, case: &Case) -> Case {
+        let mut smallest = case.clone();
+        'smaller: loop {
+            for query in smaller(&smallest.query) {
+                let candidate = Case { query, ..smallest.clone() };
+                if !self.differences(&candidate).await.0.is_empty() {
+                    smallest = candidate;
+                    continue 'smaller;
+                }
+            }
+            return smallest;
+        }
+    }
+}
+
+/// Documents with one selection or argument less.
+fn smaller(text: &str) -> Vec<String> {
+    let Ok(document) = graphql_parser::parse_query::<String>(text) else { return Vec::new() };
+    let document = document.into_static();
+    let all = leave_out(&mut document.clone(), usize::MAX);
+    let one_less = |which| {
+        let mut copy = document.clone();
+        leave_out(&mut copy, which);
+        copy.to_string()
+    };
+    (0..all).map(one_less).collect()
+}
+
+/// Leaves out one of the selections and arguments, counted in their order; tells how many there are.
+fn leave_out(document: &mut Document<'static, String>, which: usize) -> usize {
+    fn selections(set: &mut SelectionSet<'static, String>, which: usize, count: &mut usize) {
+        let mut kept = Vec::new();
+        let alone = set.items.len() == 1;
+        for mut item in std::mem::take(&mut set.items) {
+            if !alone {
+                *count += 1;
+                if *count - 1 == which {
+                    continue;
+                }
+            }
+            match &mut item {
+                Selection::Field(field) => {
+                    field.arguments.retain(|_| {
+                        *count += 1;
+                        *count - 1 != which
+                    });
+                    selections(&mut field.selection_set, which, count);
+                }
+                Selection::InlineFragment(fragment) => selections(&mut fragment.selection_set, which, count),
+                Selection::FragmentSpread(_) => {}
+            }
+            kept.push(item);
+        }
+        set.items = kept;
+    }
+    let mut count = 0;
+    for definition in &mut document.definitions {
+        match definition {
+            Definition::Operation(OperationDefinition::Query(query)) => {
+                selections(&mut query.selection_set, which, &mut count);
+            }
+            Definition::Operation(OperationDefinition::SelectionSet(set)) => selections(set, which, &mut count),
+            Definition::Fragment(fragment) => selections(&mut fragment.selection_set, which, &mut count),
+            Definition::Operation(_) => {}
+        }
+    }
+    count
+}
