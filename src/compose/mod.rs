@@ -27,7 +27,7 @@ pub enum Recipe {
     /// `DerivedImageList`, `BaseImageList`.
     Lineage(Lineage),
     /// `CVEDiffListForImages` of images on two nodes.
-    CveDiff(CveDiff),
+    CveDiff(Box<CveDiff>),
 }
 
 /// What a field that names a repository comes to.
