@@ -77,7 +77,7 @@ pub enum Step {
     /// Every node is asked, and the lists are merged.
     FanOut(Box<FanOut>),
     /// Several requests, whose answers are put together by rules of the query's own.
-    Compose(Box<Recipe>),
+    Compose(Recipe),
 }
 
 /// A field that every node is asked for without paging.
@@ -247,7 +247,7 @@ fn step(
         return Ok(Some(match compose::plan(fleet, operation, field, row, &to)? {
             Composed::OneNode => ask(operation, field, to, None),
             Composed::MustFail(why) => ask(operation, field, to, Some(why)),
-            Composed::Recipe(recipe) => Step::Compose(Box::new(recipe)),
+            Composed::Recipe(recipe) => Step::Compose(recipe),
         }));
     }
     if row.class == QueryClass::MetaDependent && shared_metadata {

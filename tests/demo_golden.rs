@@ -1,6 +1,8 @@
 //! The embedded nodes against recorded answers of real zots.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "the helpers of tests fail as tests do")]
+// What other tests use of what is shared.
+#![allow(dead_code)]
 
 #[path = "demo/beside_zot.rs"]
 mod beside_zot;

@@ -22,8 +22,9 @@ mod sides;
 mod wire;
 
 use cve_writer::CveWriter;
-use demo_replay::Set;
-use serde_json::json;
+use demo_replay::{Sender, Set};
+use onezot::demo::Node;
+use serde_json::{Map, Value, json};
 use sides::{Case, Sides, number};
 
 /// What becomes of a request at the most: whether it is valid, both images, what is in either.
@@ -97,4 +98,75 @@ async fn differences_are_answered_as_by_one_node() {
         assert!(tally.with_items > tally.compared as usize / 20, "{nodes} nodes: {tally:?}");
         assert!(nodes == 1 || tally.composed > tally.compared as usize / 8, "{nodes} nodes: {tally:?}");
     }
+}
+
+/// The comparison notices a fleet that lacks a part.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_lost_its_content_is_noticed() {
+    let tally = compare(3, Some(1)).await;
+    assert!(tally.wrong.len() > 20, "{}", tally.wrong.len());
+}
+
+/// The gateway's answer, over three nodes of which some do not scan, to a difference that alice asks for.
+async fn with_nodes_that_do_not_scan(which: &[usize], yaml: &str, minuend: &str, subtrahend: &str) -> (u16, Value) {
+    let set = Set::read("cve/");
+    let mut nodes = Vec::new();
+    for index in 0..3 {
+        nodes.push(if which.contains(&index) {
+            set.node_without_scans(Some(index), 1).await
+        } else {
+            set.node(Some(index), 1).await
+        });
+    }
+    let addresses: Vec<_> = nodes.iter().map(Node::address).collect();
+    let running = wire::gateway(&addresses, yaml).await;
+    let query = "query($m:ImageInput! $s:ImageInput!){CVEDiffListForImages(minuend:$m subtrahend:$s){CVEList{Id}}}";
+    let image = |name: &str| json!({"Repo": name, "Tag": "1.0"});
+    let variables = [("m".to_owned(), image(minuend)), ("s".to_owned(), image(subtrahend))].into_iter().collect();
+    let case = Case { user: Some("alice".to_owned()), query: query.to_owned(), variables };
+    let answer = Sender::new(format!("http://{}", running.addresses[0])).send(&case.request()).await;
+    running.stop().await;
+    (answer.status, serde_json::from_slice(&answer.body).unwrap())
+}
+
+/// `alpine/app` is on node 1, `debian/svc` on node 2, `lang/web` on node 0.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_that_does_not_scan_is_named() {
+    for (which, minuend, subtrahend) in
+        [(1, "alpine/app", "debian/svc"), (2, "alpine/app", "debian/svc"), (0, "alpine/app", "lang/web")]
+    {
+        for yaml in ["partial: fail\n", "partial: warn\n"] {
+            let (status, body) = with_nodes_that_do_not_scan(&[which], yaml, minuend, subtrahend).await;
+            let message = format!("node zot-{which} says: cve search is disabled");
+            assert_eq!((status, &body["errors"][0]["message"]), (502, &json!(message)), "{body}");
+            assert_eq!(body["data"], json!(null));
+        }
+    }
+    let (status, body) = with_nodes_that_do_not_scan(&[1, 2], "", "alpine/app", "debian/svc").await;
+    let error = json!({"message": "cve search is disabled", "path": ["CVEDiffListForImages"], "locations": [{"line": 1, "column": 38}]});
+    assert_eq!((status, body), (200, json!({"errors": [error], "data": null})));
+    let (status, body) = with_nodes_that_do_not_scan(&[0], "", "alpine/app", "debian/svc").await;
+    assert!(status == 200 && body["data"]["CVEDiffListForImages"]["CVEList"][0]["Id"].is_string(), "{body}");
+}
+
+/// A wrong password must not count several times at a directory.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_password_is_tried_at_one_node() {
+    let sides = Sides::start(&Set::read("cve/"), 7, None).await;
+    let mut most = 0;
+    for subtrahend in ["debian/svc", "lang/web", "docker/app", "nodate/app"] {
+        let image = |name: &str| format!("{{Repo:\"{name}\" Tag:\"1.0\"}}");
+        let images = format!("minuend:{} subtrahend:{}", image("alpine/app"), image(subtrahend));
+        let query = format!("{{CVEDiffListForImages({images}){{CVEList{{Id}}}}}}");
+        let case = |user: &str| Case { user: Some(user.to_owned()), query: query.clone(), variables: Map::new() };
+        for user in ["badpass", "alice"] {
+            let (found, _) = sides.differences(&case(user)).await;
+            assert!(found.is_empty(), "{user}: {found:?}");
+            let sent = sides.sent();
+            most = most.max(sent);
+            assert!(user == "alice" || sent == 1, "{sent} requests");
+        }
+    }
+    sides.running.stop().await;
+    assert_eq!(most, MOST_REQUESTS);
 }

@@ -27,9 +27,9 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub enum Recipe {
     /// `DerivedImageList`, `BaseImageList`.
-    Lineage(Lineage),
+    Lineage(Box<Lineage>),
     /// `CVEDiffListForImages` of images on two nodes.
-    CveDiff(CveDiff),
+    CveDiff(Box<CveDiff>),
 }
 
 /// What a field that names a repository comes to.
@@ -113,7 +113,7 @@ impl Asker<'_> {
         documents: &[(usize, Upstream)],
         known: Option<NodeAnswer>,
         failures: &mut Vec<Failure>,
-    ) -> Result<(Vec<NodeAnswer>, HeaderMap), Outcome> {
+    ) -> Settled<(Vec<NodeAnswer>, HeaderMap)> {
         if documents.is_empty() && known.is_none() {
             return Ok((Vec::new(), HeaderMap::new()));
         }
@@ -130,10 +130,23 @@ impl Asker<'_> {
                 failures.extend(missing);
                 Ok((parts, headers))
             }
-            Verdict::Refused(refusal) => Err(Outcome { refusal: Some(refusal), ..Outcome::default() }),
-            Verdict::Failed(missing) => Err(Outcome::failed(missing)),
+            Verdict::Refused(refusal) => Err(Box::new(Outcome { refusal: Some(refusal), ..Outcome::default() })),
+            Verdict::Failed(missing) => Err(failed_all(missing)),
         }
     }
+}
+
+/// What a step comes to, or the outcome that settles the field before all steps are made.
+type Settled<T> = Result<T, Box<Outcome>>;
+
+/// The outcome when a node fails.
+fn failed(failure: Failure) -> Box<Outcome> {
+    failed_all(vec![failure])
+}
+
+/// The outcome when nodes fail.
+fn failed_all(failures: Vec<Failure>) -> Box<Outcome> {
+    Box::new(Outcome::failed(failures))
 }
 
 /// The names of nodes, as `onezot explain` prints them.

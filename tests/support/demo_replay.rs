@@ -1,5 +1,8 @@
 //! Replays recorded requests against embedded nodes.
 
+// Each test uses its own part of this.
+#![allow(dead_code)]
+
 use super::demo_compare::{Answer, Content as Body, Request, differences, queries};
 use base64::Engine;
 use bytes::Bytes;
@@ -95,28 +98,43 @@ impl Set {
 
     /// A node set up as the recorded ones were; `index` is its place in the fleet, if it is in one.
     pub async fn node(&self, index: Option<usize>, seed: u64) -> Node {
-        let placement: Value = serde_json::from_slice(&read(&format!("{}placement.json", self.prefix))).unwrap();
-        let holds = |name: &str| match index {
-            None => true,
-            Some(index) => placement["repositories"][name].as_array().unwrap().iter().any(|node| *node == index as u64),
-        };
-        self.node_that_holds(&self.content(), seed, holds).await
+        self.start(&self.content(), seed, self.reports(), self.recorded(index)).await
     }
 
-    /// A node set up so, with other repositories.
+    /// The same, but nothing is scanned there.
+    pub async fn node_without_scans(&self, index: Option<usize>, seed: u64) -> Node {
+        self.start(&self.content(), seed, None, self.recorded(index)).await
+    }
+
+    /// A node set up as the recorded ones were, with other repositories.
     pub async fn node_that_holds(&self, content: &Content, seed: u64, holds: impl Fn(&str) -> bool) -> Node {
-        let settings: Settings = serde_json::from_slice(&read(&format!("{}http-config.json", self.prefix))).unwrap();
-        let reports = settings
-            .extensions
-            .search
-            .cve
-            .is_some()
-            .then(|| Reports::read(&read(&format!("{}reports.json", self.prefix))).unwrap());
+        self.start(content, seed, self.reports(), holds).await
+    }
+
+    async fn start(&self, content: &Content, seed: u64, cve: Option<Reports>, holds: impl Fn(&str) -> bool) -> Node {
         let users = [("alice", "alice-pw"), ("bob", "bob-pw")];
         let users = users.map(|(name, password)| (name.to_owned(), password.to_owned())).into();
-        let node = Node::start(Setup { settings, users, cve: reports, seed, listen: None }).await.unwrap();
+        let node = Node::start(Setup { settings: self.settings(), users, cve, seed, listen: None }).await.unwrap();
         node.load(content, holds).unwrap();
         node
+    }
+
+    fn settings(&self) -> Settings {
+        serde_json::from_slice(&read(&format!("{}http-config.json", self.prefix))).unwrap()
+    }
+
+    fn reports(&self) -> Option<Reports> {
+        let file = format!("{}reports.json", self.prefix);
+        self.settings().extensions.search.cve.is_some().then(|| Reports::read(&read(&file)).unwrap())
+    }
+
+    /// Whether a recorded server held a repository.
+    fn recorded(&self, index: Option<usize>) -> impl Fn(&str) -> bool + use<> {
+        let placement: Value = serde_json::from_slice(&read(&format!("{}placement.json", self.prefix))).unwrap();
+        move |name| match index {
+            None => true,
+            Some(index) => placement["repositories"][name].as_array().unwrap().iter().any(|node| *node == index as u64),
+        }
     }
 }
 

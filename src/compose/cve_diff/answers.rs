@@ -163,3 +163,121 @@ pub fn digest_of(result: &RawValue) -> Option<String> {
     let digest = member(member(result, RESOLVED)?, "Digest")?;
     serde_json::from_str::<Option<String>>(digest.get()).ok()?.filter(|digest| !digest.is_empty())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::Operation;
+    use http::HeaderMap;
+    use serde_json::{Map, json};
+
+    /// The field `d`, which stands at line 1, column 4.
+    fn field() -> Field {
+        let text = "{  d:CVEDiffListForImages(minuend:{} subtrahend:{}){Page{TotalCount}}}";
+        Operation::parse(text, None, Map::new()).unwrap().fields[0].clone()
+    }
+
+    fn answer(which: usize, status: u16, body: &str) -> Result<NodeAnswer, Failure> {
+        Ok(NodeAnswer {
+            node: which,
+            name: format!("zot-{which}"),
+            status: StatusCode::from_u16(status).unwrap(),
+            headers: HeaderMap::new(),
+            body: body.to_owned().into(),
+        })
+    }
+
+    /// What one of these words stands for, said by an owner.
+    fn said(which: usize, what: &str) -> Result<NodeAnswer, Failure> {
+        let error = |message: &str| json!({"errors": [{"message": message, "path": ["d"], "locations": [{"line": 9, "column": 9}]}], "data": null});
+        let no = |key: &str| json!({"message": "the requested element is null", "path": ["d", key]});
+        let body = match what {
+            "found" => json!({"data": {"d": {"_oz_Minuend": {"Digest": "sha256:aa"}, "Page": null}}}),
+            "unreadable" => json!({"errors": [no("_oz_Minuend")], "data": null}),
+            "unreadable, shown" => json!({"errors": [no("_oz_Minuend"), no("m")], "data": null}),
+            "down" => {
+                let (node, kind) = (format!("zot-{which}"), FailureKind::Down);
+                return Err(Failure { node, kind, cause: String::new() });
+            }
+            "forbidden" => return answer(which, 403, "{}"),
+            "nonsense" => return answer(which, 200, "nonsense"),
+            "unresolved" => error("minuend image x: \"message\":\"minuend image y"),
+            message => error(message),
+        };
+        answer(which, 200, &body.to_string())
+    }
+
+    /// What settles it, in short.
+    fn settled(first: &str, second: &str) -> String {
+        let answers = [said(0, first), said(1, second)];
+        match decide(&answers, &field()) {
+            Ok([one, other]) => {
+                assert_eq!([one, other].map(digest_of), [Some("sha256:aa".to_owned()), Some("sha256:aa".to_owned())]);
+                "both".to_owned()
+            }
+            Err(Settled::Refused) => "refused".to_owned(),
+            Err(Settled::Nothing) => "nothing".to_owned(),
+            Err(Settled::Failed(failure)) => format!("{} {}", failure.node, failure.kind),
+            Err(Settled::Errors(errors)) => errors.join(" "),
+        }
+    }
+
+    #[test]
+    fn the_first_obstacle_on_zots_way_is_the_answer() {
+        let bad_page = "pagination limit has negative value";
+        let says = |settled: &str, what: &str| settled.contains(&format!("\"message\":\"{what}\""));
+        assert_eq!(settled("found", "found"), "both");
+        for (first, second, expected) in [
+            ("unreadable", "scan error: b", "nothing"),
+            ("unreadable", "down", "nothing"),
+            ("found", "unreadable", "nothing"),
+            ("scan error: a", "unreadable", "nothing"),
+            (bad_page, "unreadable", "nothing"),
+            ("down", "unresolved", "zot-0 cannot be reached"),
+            ("found", "down", "zot-1 cannot be reached"),
+            ("scan error: a", "down", "zot-1 cannot be reached"),
+            ("forbidden", "forbidden", "refused"),
+            ("found", "forbidden", "zot-1 answered 403"),
+            ("found", "nonsense", "zot-1 gave an answer that cannot be used"),
+            (DISABLED, "found", "zot-0 says: cve search is disabled"),
+            (DISABLED, "unresolved", "zot-0 says: cve search is disabled"),
+            ("unresolved", DISABLED, "zot-1 says: cve search is disabled"),
+            (NO_DATABASE, "found", "zot-0 says: cve-db is not present"),
+            (NO_DATABASE, "scan error: b", "zot-0 says: cve-db is not present"),
+            ("found", NO_DATABASE, "zot-1 says: cve-db is not present"),
+            (bad_page, NO_DATABASE, "zot-1 says: cve-db is not present"),
+            (NO_DATABASE, "unreadable", "nothing"),
+        ] {
+            assert_eq!(settled(first, second), expected, "{first}, {second}");
+        }
+        for (first, second, message) in [
+            (DISABLED, DISABLED, DISABLED),
+            (NO_DATABASE, NO_DATABASE, NO_DATABASE),
+            ("scan error: a", "scan error: b", "scan error: a"),
+            ("scan error: a", NO_DATABASE, "scan error: a"),
+            ("found", "scan error: b", "scan error: b"),
+            (bad_page, "scan error: b", "scan error: b"),
+            (bad_page, "found", bad_page),
+        ] {
+            let settled = settled(first, second);
+            assert!(says(&settled, message), "{first}, {second}: {settled}");
+        }
+    }
+
+    #[test]
+    fn images_that_are_not_resolved_are_named_in_their_place() {
+        let of_first = settled("unresolved", "unresolved");
+        assert!(of_first.contains(r#""message":"minuend image x: \"message\":\"minuend image y""#), "{of_first}");
+        assert!(of_first.contains(r#""locations":[{"line":1,"column":4}]"#), "{of_first}");
+        let of_second = settled("scan error: a", "unresolved");
+        assert!(of_second.contains(r#""message":"subtrahend image x: \"message\":\"minuend image y""#), "{of_second}");
+    }
+
+    #[test]
+    fn errors_of_hidden_members_are_not_shown() {
+        for (first, second) in [("unreadable, shown", "found"), ("found", "unreadable, shown")] {
+            let shown = settled(first, second);
+            assert!(shown.contains(r#""path":["d","m"]"#) && !shown.contains(RESERVED), "{shown}");
+        }
+    }
+}

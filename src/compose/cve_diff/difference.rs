@@ -238,3 +238,149 @@ fn object<'a>(members: impl IntoIterator<Item = (&'a str, Cow<'a, str>)>) -> Str
     text.push('}');
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    fn raw(text: &str) -> Box<RawValue> {
+        RawValue::from_string(text.to_owned()).unwrap()
+    }
+
+    fn member(key: &str, name: &str, part: Part) -> Member {
+        Member { key: key.to_owned(), name: name.to_owned(), part }
+    }
+
+    fn page(limit: u64, offset: u64, order: Sort) -> ListPage {
+        ListPage { limit, offset, order }
+    }
+
+    fn counts() -> Vec<(String, String)> {
+        let names = ["MaxSeverity", "Count", "UnknownCount", "LowCount", "MediumCount", "HighCount", "CriticalCount"];
+        names.iter().map(|name| ((*name).to_owned(), (*name).to_owned())).collect()
+    }
+
+    #[test]
+    fn members_are_written_where_the_client_has_them() {
+        let packages = vec![("p".to_owned(), vec!["path".to_owned(), "again".to_owned()])];
+        let count = |key: &str, name: &str| (key.to_owned(), name.to_owned());
+        let members = [
+            member("s", "Subtrahend", Part::Of(1)),
+            member("c", "CVEList", Part::List(packages)),
+            member("m", "Minuend", Part::Of(0)),
+            member("b", "CVEList", Part::List(Vec::new())),
+            member(
+                "n",
+                "Summary",
+                Part::Summary(vec![count("t", "__typename"), count("x", "MaxSeverity"), count("c", "Count")]),
+            ),
+            member("t", "__typename", Part::Of(0)),
+        ];
+        let first = raw(r#"{"_oz_Minuend":{},"s":{"of":"first"},"m":{"of":"first\u003c"},"t":"CVEDiffResult"}"#);
+        let second = raw(r#"{"_oz_Minuend":{},"s":{"of":"second"},"m":{"of":"second"},"t":"CVEDiffResult"}"#);
+        let found = raw(concat!(
+            r#"{"c":[{"_oz_Id":"B","_oz_Severity":"LOW","i":"B\u003c","p":[{"n":"x","path":"/a","again":"/a"},null]},"#,
+            r#"{"_oz_Id":"A","_oz_Severity":"HIGH","p":null},{"_oz_Id":"C","_oz_Severity":"LOW","p":[]}],"#,
+            r#""b":[{"p":[{"path":1.0}]},{},{}]}"#
+        ));
+        let taken = raw(r#"{"c":[{"_oz_Id":"C"},{"_oz_Id":"D"}]}"#);
+        let difference = Difference::of("c", [&found, &taken], page(0, 0, Sort::Severity)).unwrap();
+        let written = write(&members, [&first, &second], Some(&difference)).unwrap();
+        assert_eq!(
+            written,
+            concat!(
+                r#"{"s":{"of":"second"},"#,
+                r#""c":[{"p":null},{"i":"B\u003c","p":[{"n":"x","path":null,"again":null},null]}],"#,
+                r#""m":{"of":"first\u003c"},"b":[{},{"p":[{"path":1.0}]}],"#,
+                r#""n":{"t":"ImageVulnerabilitySummary","x":"HIGH","c":2},"t":"CVEDiffResult"}"#
+            )
+        );
+        assert_eq!(nothing(&members), r#"{"s":null,"c":null,"m":null,"b":null,"n":null,"t":"CVEDiffResult"}"#);
+    }
+
+    #[test]
+    fn what_is_no_list_names_its_side() {
+        let good = raw(r#"{"c":[]}"#);
+        for bad in ["null", "[]", "{}", r#"{"c":null}"#, r#"{"c":[{}]}"#, r#"{"c":[{"_oz_Id":null}]}"#] {
+            let bad = raw(bad);
+            let page = page(0, 0, Sort::Severity);
+            assert_eq!(Difference::of("c", [&bad, &good], page).unwrap_err().0, 0, "{bad}");
+            assert_eq!(Difference::of("c", [&good, &bad], page).unwrap_err().0, 1, "{bad}");
+        }
+    }
+
+    #[test]
+    fn severities_that_zot_does_not_know_are_unknown_and_not_counted() {
+        let found = raw(r#"{"c":[{"_oz_Id":"2","_oz_Severity":"odd"},{"_oz_Id":"1","_oz_Severity":"UNKNOWN"},
+            {"_oz_Id":"3","_oz_Severity":"NONE"},{"_oz_Id":"4","_oz_Severity":null}]}"#);
+        let none = raw(r#"{"c":[]}"#);
+        for order in crate::rules::CVE_ORDERS {
+            let difference = Difference::of("c", [&found, &none], page(0, 0, *order)).unwrap();
+            let summary: Value = serde_json::from_str(&difference.summary(&counts())).unwrap();
+            assert_eq!((&summary["MaxSeverity"], &summary["Count"]), (&json!("UNKNOWN"), &json!(1)));
+        }
+        let difference = Difference::of("c", [&none, &found], page(0, 0, Sort::Severity)).unwrap();
+        let summary: Value = serde_json::from_str(&difference.summary(&counts())).unwrap();
+        assert_eq!((&summary["MaxSeverity"], &summary["Count"]), (&json!(""), &json!(0)));
+    }
+
+    /// CVEs by their number, each with a severity.
+    fn any_cves() -> impl Strategy<Value = Vec<(u8, &'static str)>> {
+        let severity = prop::sample::select(vec!["UNKNOWN", "LOW", "MEDIUM", "HIGH", "CRITICAL"]);
+        prop::collection::btree_map(0..30u8, severity, 0..25).prop_map(|cves| cves.into_iter().collect()).prop_shuffle()
+    }
+
+    /// Numbers are compared as texts.
+    fn id(number: u8) -> String {
+        format!("CVE-{number}")
+    }
+
+    fn listed(cves: &[(u8, &str)]) -> Box<RawValue> {
+        let cve = |(number, severity): &(u8, &str)| json!({"_oz_Id": id(*number), "_oz_Severity": severity, "Id": id(*number)});
+        raw(&json!({"c": cves.iter().map(cve).collect::<Vec<_>>()}).to_string())
+    }
+
+    proptest! {
+        #[test]
+        fn any_difference_is_the_naive_one(
+            first in any_cves(), second in any_cves(), limit in 0..8u64, offset in 0..8u64,
+            order in prop::sample::select(crate::rules::CVE_ORDERS),
+        ) {
+            let (found, taken) = (listed(&first), listed(&second));
+            let difference = Difference::of("c", [&found, &taken], page(limit, offset, order)).unwrap();
+            let shown: Vec<Value> = serde_json::from_str(&difference.list("c", &[]).unwrap()).unwrap();
+            let summary: Value = serde_json::from_str(&difference.summary(&counts())).unwrap();
+
+            let worst_first = ["CRITICAL", "HIGH", "MEDIUM", "LOW", "UNKNOWN"];
+            let mut left: Vec<(usize, String)> = Vec::new();
+            for (number, severity) in &first {
+                if !second.iter().any(|(other, _)| other == number) {
+                    left.push((worst_first.iter().position(|word| word == severity).unwrap(), id(*number)));
+                }
+            }
+            left.sort();
+            let max = left.first().map_or("", |(rank, _)| worst_first[*rank]);
+            prop_assert_eq!(&summary["MaxSeverity"], max);
+            prop_assert_eq!(&summary["Count"], left.len());
+            for (rank, name) in ["CriticalCount", "HighCount", "MediumCount", "LowCount", "UnknownCount"].iter().enumerate() {
+                prop_assert_eq!(&summary[*name], left.iter().filter(|(other, _)| *other == rank).count());
+            }
+            let mut ids: Vec<String> = left.into_iter().map(|(_, id)| id).collect();
+            match order {
+                Sort::AlphabeticAsc => ids.sort(),
+                Sort::AlphabeticDsc => {
+                    ids.sort();
+                    ids.reverse();
+                }
+                _ => {}
+            }
+            if limit > 0 || offset > 0 {
+                ids = ids.into_iter().skip(offset as usize).take(limit as usize).collect();
+            }
+            let ids: Vec<Value> = ids.into_iter().map(|id| json!({"Id": id})).collect();
+            prop_assert_eq!(shown, ids);
+        }
+    }
+}

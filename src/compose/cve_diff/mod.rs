@@ -101,7 +101,7 @@ pub fn plan(
     let with_itself = [(MINUEND, subtrahend, true), (subtrahend, MINUEND, false)]
         .map(|(image, in_place_of, paged)| with_itself(operation, field, image, in_place_of, paged));
     let [first_alone, second_alone] = with_itself;
-    Ok(Composed::Recipe(Recipe::CveDiff(CveDiff {
+    Ok(Composed::Recipe(Recipe::CveDiff(Box::new(CveDiff {
         operation: operation.clone(),
         field: Field { selections: Vec::new(), ..field.clone() },
         images: [
@@ -111,7 +111,7 @@ pub fn plan(
         members,
         list,
         page,
-    })))
+    }))))
 }
 
 /// Takes the result apart; the name of a member that is not known, if there is one.
@@ -308,4 +308,33 @@ fn node_of(fleet: &Fleet, to: &To) -> String {
     let To::Owner { repository, owner } = to else { return String::new() };
     let name = fleet.nodes().get(owner.node).map_or("", |node| node.name.as_str());
     format!("{name}, owner of {repository:?}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_that_a_zot_refuses_have_no_repository() {
+        for (image, repository) in [
+            (json!({"Repo": "lib", "Tag": "1"}), Some("lib")),
+            (json!({"Repo": "", "Tag": ""}), Some("")),
+            (json!({"Repo": "lib", "Tag": 1, "Digest": null, "Platform": null}), Some("lib")),
+            (json!({"Repo": 7, "Tag": "1", "Platform": {"Os": "linux", "Arch": null}}), Some("7")),
+            (json!({"Repo": "lib", "Tag": "1", "Platform": {}}), Some("lib")),
+            (json!({"Repo": "lib"}), None),
+            (json!({"Tag": "1"}), None),
+            (json!({"Repo": "lib", "Tag": null}), None),
+            (json!({"Repo": null, "Tag": "1"}), None),
+            (json!({"Repo": "lib", "Tag": "1", "Nope": null}), None),
+            (json!({"Repo": "lib", "Tag": "1", "Digest": []}), None),
+            (json!({"Repo": "lib", "Tag": "1", "Platform": "linux"}), None),
+            (json!({"Repo": "lib", "Tag": "1", "Platform": {"Variant": "v7"}}), None),
+            (json!("lib:1"), None),
+            (json!(null), None),
+        ] {
+            assert_eq!(repository_of(Some(&image)).as_deref(), repository, "{image}");
+        }
+        assert_eq!(repository_of(None), None);
+    }
 }

@@ -1,9 +1,8 @@
 //! Whether an index or a manifest says itself when it was made: read in its own bytes, where what the nodes tell of it
 //! leaves that open. That is rare, and there is a bound on it.
 
-use super::{Asker, unusable};
-use crate::graphql::Outcome;
-use crate::scatter::NodeAnswer;
+use super::super::{Asker, Settled, failed};
+use super::lists::unusable;
 use futures::future::try_join_all;
 use http::StatusCode;
 use jiff::Timestamp;
@@ -60,8 +59,8 @@ struct Config<'a> {
 /// # Errors
 ///
 /// A node does not give them.
-pub async fn read(asker: &Asker<'_>, wanted: &[Bytes]) -> Result<Vec<Annotated>, Outcome> {
-    let each = wanted.iter().map(|Bytes { node, repository, digests }| async move {
+pub async fn read(asker: &Asker<'_>, wanted: impl Iterator<Item = &Bytes>) -> Settled<Vec<Annotated>> {
+    let each = wanted.map(|Bytes { node, repository, digests }| async move {
         let blobs = digests.iter().map(|digest| blob(asker, *node, repository, digest));
         let said = try_join_all(blobs).await?;
         let is_created = |which: usize| said.get(which).copied().unwrap_or_default();
@@ -71,9 +70,8 @@ pub async fn read(asker: &Asker<'_>, wanted: &[Bytes]) -> Result<Vec<Annotated>,
 }
 
 /// Whether a blob says when it was made. A GET of a blob changes nothing, unlike that of a manifest, which is counted.
-async fn blob(asker: &Asker<'_>, node: usize, repository: &str, digest: &str) -> Result<bool, Outcome> {
-    let answer = asker.get(node, &format!("/v2/{repository}/blobs/{digest}")).await;
-    let answer: NodeAnswer = answer.map_err(|failure| Outcome::failed(vec![failure]))?;
+async fn blob(asker: &Asker<'_>, node: usize, repository: &str, digest: &str) -> Settled<bool> {
+    let answer = asker.get(node, &format!("/v2/{repository}/blobs/{digest}")).await.map_err(failed)?;
     match answer.status {
         StatusCode::OK => Ok(is_created(&answer.body)),
         status => Err(unusable(&answer, &format!("{status} for the blob {digest} of {repository}"))),

@@ -6,33 +6,34 @@
 //! which of these are related is decided here. The number of requests depends on the number of nodes only.
 
 mod annotations;
+mod lists;
 mod related;
 mod subject;
 mod update_time;
 
-use super::{Asker, Composed, Recipe, nodes_named};
+use super::{Asker, Composed, Recipe, Settled, failed, nodes_named};
 use crate::answer;
-use crate::document::{Field, Operation, Root, Spread, Unplannable, Upstream, Value, selected};
+use crate::document::{Field, Operation, Root, Unplannable, Upstream, selected};
 use crate::fleet::Fleet;
 use crate::graphql::Outcome;
-use crate::graphql::response::{Body, Error, member};
-use crate::items::{self, Item, NodePart};
+use crate::graphql::response::{Body, Error};
+use crate::items::{self, Item, Named, NodePart};
 use crate::page::ListPage;
 use crate::plan::To;
-use crate::query::{self, FanOut, Planned, RESERVED, hidden_field};
+use crate::query::{self, FanOut, Planned, hidden_field};
 use crate::rules::{Direction, Query};
 use crate::scatter::{Failure, FailureKind, NodeAnswer};
 use annotations::{Bytes, MOST_READ};
 use http::HeaderMap;
-use related::{Annotations, Known, Lacks, Partial, sort_out};
+use lists::{Lookup, Lookups, Read, read, read_all, unusable};
+use related::{Annotations, Lacks, Partial, Sorted, sort_out};
 use serde_json::json;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
+use std::iter::repeat;
 use std::sync::Arc;
 use subject::Subjects;
 
-/// What every list of images is.
-const IMAGES: &str = "PaginatedImagesResult";
 /// An id that no digest contains.
 const NO_DIGEST: &str = "-";
 /// The most first layers that an image may have, in all its manifests: each is looked for on every node.
@@ -104,7 +105,7 @@ pub fn plan(
     asked.arguments.retain(|(name, _)| name != "requestedPage");
     let own = Root { key: &asked.key, name: &asked.name, arguments: &asked.arguments, members: &fan_out.members };
     fan_out.upstream = subject::printed(operation, Some((own, image)), digest.as_deref());
-    Ok(Composed::Recipe(Recipe::Lineage(Lineage {
+    Ok(Composed::Recipe(Recipe::Lineage(Box::new(Lineage {
         direction,
         owner: owner.clone(),
         operation: operation.clone(),
@@ -112,147 +113,90 @@ pub fn plan(
         bad_page,
         fan_out,
         names,
-    })))
+    }))))
 }
 
-/// A list of images that a node is asked for.
-struct Lookup {
-    query: &'static str,
-    argument: &'static str,
-    value: String,
+/// An index, the whole of it, and what it is with the first of the related manifests alone, if that had to be asked.
+type Seen<'k, 'a> = (&'k Partial<'a>, &'k Item<'a>, Option<&'k Item<'a>>);
+
+/// What the nodes have of the relations.
+#[derive(Default)]
+struct Relations<'a> {
+    /// The results that were read, for what they have beside their lists.
+    parts: Vec<NodePart<'a>>,
+    /// Related images, as they are shown.
+    items: Vec<Item<'a>>,
+    /// Indexes of which more has to be known.
+    partial: Vec<Partial<'a>>,
+    /// What is not shown, as far as errors may speak of it.
+    hidden: Vec<Named>,
 }
-
-impl Lookup {
-    /// Images that have a digest in them.
-    fn by_digest(digest: &str) -> Lookup {
-        Lookup { query: subject::BY_DIGEST, argument: "id", value: digest.to_owned() }
-    }
-
-    /// Images of a repository: an empty list, and no error, when it is gone.
-    fn of_repository(name: &str) -> Lookup {
-        Lookup { query: "ImageList", argument: "repo", value: name.to_owned() }
-    }
-}
-
-/// What the nodes are asked for, by their index.
-type Lookups = BTreeMap<usize, Vec<Lookup>>;
-
-/// The lists that a node answered, in the order of what it was asked for.
-type Lists<'a> = Vec<(NodePart<'a>, Vec<Item<'a>>)>;
 
 impl Lineage {
     /// Asks the nodes, and puts together what they say.
     pub async fn answer(&self, asker: &Asker<'_>, planned: &Planned) -> Outcome {
-        self.composed(asker, &planned.field).await.unwrap_or_else(|outcome| outcome)
+        self.composed(asker, &planned.field).await.unwrap_or_else(|outcome| *outcome)
     }
 
-    /// The outcome; an `Err` is one as well, where there is nothing to compose.
-    async fn composed(&self, asker: &Asker<'_>, field: &Field) -> Result<Outcome, Outcome> {
+    async fn composed(&self, asker: &Asker<'_>, field: &Field) -> Settled<Outcome> {
         let fleet = asker.scatter.fleet();
         let mut failures = Vec::new();
-        let asked = asker.one(&self.owner, &self.fan_out.upstream).await;
-        let owner = asked.map_err(|failure| Outcome::failed(vec![failure]))?;
-        let Subjects { manifests, owner_knows } = self.subjects(asker, field, &owner, &mut failures).await?;
+        let owner = asker.one(&self.owner, &self.fan_out.upstream).await.map_err(failed)?;
+        let subjects = self.subjects(asker, field, &owner, &mut failures).await?;
         if let Some(document) = &self.bad_page {
-            let said = asker.one(&self.owner, document).await.map_err(|failure| Outcome::failed(vec![failure]))?;
+            let said = asker.one(&self.owner, document).await.map_err(failed)?;
             return Err(refused(field, &said, &read(&said)?));
         }
-        let mut layers: BTreeSet<&str> =
-            manifests.iter().filter_map(|manifest| manifest.layers.first()).map(String::as_str).collect();
-        if layers.len() > MOST_FIRST_LAYERS {
-            let message = format!(
-                "the image begins with more than {MOST_FIRST_LAYERS} layers, which is more than this gateway looks for"
-            );
-            return Err(error(field, &message, &owner.headers));
-        }
-
-        // The owner has answered for its own images, unless it lacks the digest that the client names.
-        if !owner_knows && layers.is_empty() {
-            layers.insert(NO_DIGEST);
-        }
-        let lookups = || layers.iter().map(|layer| Lookup::by_digest(layer)).collect::<Vec<_>>();
-        let nodes = (0..fleet.nodes().len()).filter(|&node| !layers.is_empty() && !(owner_knows && node == owner.node));
-        let wanted: Lookups = nodes.map(|node| (node, lookups())).collect();
-        let own = owner_knows.then(|| owner.clone());
+        let wanted = by_first_layer(field, &subjects, &owner, fleet.nodes().len())?;
+        let own = subjects.owner_knows.then(|| owner.clone());
         let (answers, headers) = self.ask(asker, &wanted, own, &mut failures).await?;
         let answers = read_all(&answers)?;
-        let (mut parts, mut items, mut hidden) = (Vec::new(), Vec::new(), Vec::new());
-        let mut partial: Vec<Partial> = Vec::new();
-        for (answer, body) in &answers {
-            let Some(lookups) = wanted.get(&answer.node) else {
-                let (part, own) = self.list(answer, body, &field.key)?;
-                parts.push(part);
-                items.extend(own);
-                continue;
-            };
-            let (found, candidates): (Vec<_>, Vec<_>) = self.lists(answer, body, lookups)?.into_iter().unzip();
-            parts.extend(found);
-            let sorted = sort_out(self.direction, &manifests, candidates.into_iter().flatten());
-            items.extend(sorted.whole);
-            partial.extend(sorted.partial);
-            hidden.extend(sorted.hidden);
-        }
+        let mut relations = self.relations(field, &subjects, &wanted, &answers)?;
 
         // Of an index with some related manifests, more has to be known than what was found of it: the whole …
-        let mut wanted = Lookups::new();
+        let partial = std::mem::take(&mut relations.partial);
+        let mut wanted = Lookups::default();
         for index in &partial {
-            let lookups = wanted.entry(index.node()).or_default();
-            if lookups.iter().all(|lookup| lookup.value != index.repository()) {
-                lookups.push(Lookup::of_repository(index.repository()));
-            }
+            wanted.add(index.node(), Lookup::of_repository(index.repository()));
         }
         let (whole, _) = self.ask(asker, &wanted, None, &mut failures).await?;
         let whole = read_all(&whole)?;
-        let mut indexes: BTreeMap<(usize, String), Item> = BTreeMap::new();
-        for (answer, body) in &whole {
-            let lists = self.lists(answer, body, wanted.get(&answer.node).map_or(&[], Vec::as_slice))?;
-            let found = lists.into_iter().flat_map(|(_, items)| items);
-            indexes.extend(found.map(|item| ((answer.node, item.name()), item)));
+        let indexes = self.named(&wanted, &whole)?;
+        let mut unsure: Vec<(Seen, Bytes)> = Vec::new();
+        let mut lacking: Vec<(&Partial, &Item, String)> = Vec::new();
+        for index in &partial {
+            let Some(whole) = indexes.get(&index.found_by(index.repository())) else { continue };
+            match self.shown(fleet, (index, whole, None), Annotations::Unknown)? {
+                Ok(item) => relations.items.push(item),
+                Err(Lacks::Image) => {}
+                Err(Lacks::First(digest)) => lacking.push((index, whole, digest)),
+                Err(Lacks::Annotations(bytes)) => unsure.push(((index, whole, None), bytes)),
+            }
         }
         // … sometimes what it is with the first of them alone …
-        let mut wanted = Lookups::new();
-        let mut lacking: BTreeMap<usize, Vec<(&Partial, &Item)>> = BTreeMap::new();
-        let mut unsure: Vec<(&Partial, &Item, Option<&Item>, Bytes)> = Vec::new();
-        for index in &partial {
-            let Some(all) = indexes.get(&(index.node(), index.name())) else { continue };
-            match self.shown(fleet, index, all, Known::default())? {
-                Ok(item) => items.push(item),
-                Err(Lacks::Image) => {}
-                Err(Lacks::Annotations(bytes)) => unsure.push((index, all, None, bytes)),
-                Err(Lacks::First(digest)) => {
-                    wanted.entry(index.node()).or_default().push(Lookup::by_digest(&digest));
-                    lacking.entry(index.node()).or_default().push((index, all));
-                }
-            }
+        let mut wanted = Lookups::default();
+        for (index, _, digest) in &lacking {
+            wanted.add(index.node(), Lookup::by_digest(digest));
         }
         let (alone, _) = self.ask(asker, &wanted, None, &mut failures).await?;
         let alone = read_all(&alone)?;
-        let mut firsts: Vec<(&Partial, &Item, Item)> = Vec::new();
-        for (answer, body) in &alone {
-            let lists = self.lists(answer, body, wanted.get(&answer.node).map_or(&[], Vec::as_slice))?;
-            for ((index, all), (_, found)) in lacking.remove(&answer.node).into_iter().flatten().zip(lists) {
-                let first = found.into_iter().find(|item| item.name() == index.name());
-                firsts.extend(first.map(|first| (index, all, first)));
-            }
-        }
-        for (index, all, first) in &firsts {
-            let known = Known { alone: Some(first), ..Known::default() };
-            match self.shown(fleet, index, all, known)? {
-                Ok(item) => items.push(item),
-                Err(Lacks::Annotations(bytes)) => unsure.push((index, all, Some(first), bytes)),
+        let firsts = self.named(&wanted, &alone)?;
+        for (index, whole, digest) in &lacking {
+            let Some(first) = firsts.get(&index.found_by(digest)) else { continue };
+            match self.shown(fleet, (index, whole, Some(first)), Annotations::Unknown)? {
+                Ok(item) => relations.items.push(item),
+                Err(Lacks::Annotations(bytes)) => unsure.push(((index, whole, Some(first)), bytes)),
                 Err(Lacks::Image | Lacks::First(_)) => {}
             }
         }
         // … and now and then what is said in its bytes.
-        let bytes: Vec<Bytes> = unsure.iter().take(MOST_READ).map(|(.., bytes)| bytes.clone()).collect();
-        let annotations = annotations::read(asker, &bytes).await?;
-        let annotations = annotations.into_iter().map(Annotations::Known);
-        for ((index, all, alone, _), annotated) in
-            unsure.iter().zip(annotations.chain(std::iter::repeat(Annotations::NotToBeHad)))
-        {
-            items.extend(self.shown(fleet, index, all, Known { alone: *alone, annotated })?.ok());
+        let bytes = unsure.iter().take(MOST_READ).map(|(_, bytes)| bytes);
+        let annotations = annotations::read(asker, bytes).await?.into_iter().map(Annotations::Known);
+        for ((seen, _), annotated) in unsure.iter().zip(annotations.chain(repeat(Annotations::NotToBeHad))) {
+            relations.items.extend(self.shown(fleet, *seen, annotated)?.ok());
         }
 
+        let Relations { parts, items, hidden, .. } = relations;
         let mut merged = items::put_together(&self.fan_out, |repository| fleet.owner(repository).node, &parts, items);
         merged.hidden.extend(hidden);
         // What is asked for twice fails twice.
@@ -265,61 +209,44 @@ impl Lineage {
         Ok(Outcome { value: Some(merged.value), errors, headers: Some(headers), refusal: None, failures })
     }
 
+    /// What the owner says of its own images, and what of the images with the layers elsewhere is related.
+    fn relations<'a>(
+        &self,
+        field: &Field,
+        subjects: &Subjects,
+        wanted: &Lookups,
+        answers: &[Read<'a>],
+    ) -> Settled<Relations<'a>> {
+        let mut relations = Relations::default();
+        for (answer, body) in answers {
+            let Some(lookups) = wanted.of(answer.node) else {
+                let (part, own) = self.list(answer, body, &field.key)?;
+                relations.parts.push(part);
+                relations.items.extend(own);
+                continue;
+            };
+            let (parts, candidates): (Vec<_>, Vec<_>) = self.lists(answer, body, lookups)?.into_iter().unzip();
+            let Sorted { whole, partial, hidden } =
+                sort_out(self.direction, &subjects.manifests, candidates.into_iter().flatten());
+            relations.parts.extend(parts);
+            relations.items.extend(whole);
+            relations.partial.extend(partial);
+            relations.hidden.extend(hidden);
+        }
+        Ok(relations)
+    }
+
     /// An index as it is shown, or what that lacks.
     fn shown<'a>(
         &self,
         fleet: &Fleet,
-        index: &Partial<'a>,
-        all: &Item<'a>,
-        known: Known<'_, 'a>,
-    ) -> Result<Result<Item<'a>, Lacks>, Outcome> {
-        index.shown(all, &known, &self.names).map_err(|bad| {
+        (index, whole, alone): Seen<'_, 'a>,
+        annotated: Annotations,
+    ) -> Settled<Result<Item<'a>, Lacks>> {
+        index.shown(whole, alone, annotated, &self.names).map_err(|bad| {
             let node = fleet.nodes().get(index.node()).map(|node| node.name.clone()).unwrap_or_default();
-            Outcome::failed(vec![Failure { node, kind: FailureKind::Unusable, cause: bad.to_string() }])
+            failed(Failure { node, kind: FailureKind::Unusable, cause: bad.to_string() })
         })
-    }
-
-    /// Asks nodes for lists; `own` is what the owner has answered already. What nodes may be missing is in `failures`.
-    async fn ask(
-        &self,
-        asker: &Asker<'_>,
-        wanted: &Lookups,
-        own: Option<NodeAnswer>,
-        failures: &mut Vec<Failure>,
-    ) -> Result<(Vec<NodeAnswer>, HeaderMap), Outcome> {
-        let documents: Vec<_> = wanted.iter().map(|(node, lookups)| (*node, self.document(lookups))).collect();
-        asker.parts(&documents, own, failures).await
-    }
-
-    /// The document that asks for lists.
-    fn document(&self, lookups: &[Lookup]) -> Upstream {
-        let roots: Vec<Spread> = lookups
-            .iter()
-            .enumerate()
-            .map(|(index, Lookup { query, argument, value })| Spread {
-                key: format!("{RESERVED}{index}"),
-                name: query,
-                arguments: vec![((*argument).to_owned(), Value::String(value.clone()))],
-                fragment: 0,
-            })
-            .collect();
-        self.operation.print_spreads(&roots, &[(IMAGES, &self.fan_out.members)])
-    }
-
-    /// The lists in the answer to such a document.
-    fn lists<'a>(&self, answer: &NodeAnswer, body: &Body<'a>, lookups: &[Lookup]) -> Result<Lists<'a>, Outcome> {
-        (0..lookups.len()).map(|index| self.list(answer, body, &format!("{RESERVED}{index}"))).collect()
-    }
-
-    fn list<'a>(
-        &self,
-        answer: &NodeAnswer,
-        body: &Body<'a>,
-        key: &str,
-    ) -> Result<(NodePart<'a>, Vec<Item<'a>>), Outcome> {
-        let result =
-            body.data.and_then(|data| member(data, key)).ok_or_else(|| unusable(answer, "a list is missing"))?;
-        NodePart::read(&self.fan_out, answer.node, result).map_err(|bad| unusable(answer, &bad.to_string()))
     }
 
     /// What `onezot explain` prints.
@@ -347,17 +274,31 @@ impl Lineage {
     }
 }
 
-/// The answers, read.
-fn read_all(answers: &[NodeAnswer]) -> Result<Vec<(&NodeAnswer, Body<'_>)>, Outcome> {
-    answers.iter().map(|answer| Ok((answer, read(answer)?))).collect()
-}
-
-fn read(answer: &NodeAnswer) -> Result<Body<'_>, Outcome> {
-    Body::read(answer).map_err(|error| unusable(answer, &format!("not GraphQL: {error}")))
+/// What the nodes are asked for: images with the layers that the manifests of the image begin with. The owner has answered
+/// for its own images, unless it lacks the digest that the client names.
+fn by_first_layer(field: &Field, subjects: &Subjects, owner: &NodeAnswer, nodes: usize) -> Settled<Lookups> {
+    let first = subjects.manifests.iter().filter_map(|manifest| manifest.layers.first());
+    let mut layers: BTreeSet<&str> = first.map(String::as_str).collect();
+    if layers.len() > MOST_FIRST_LAYERS {
+        let message = format!(
+            "the image begins with more than {MOST_FIRST_LAYERS} layers, which is more than this gateway looks for"
+        );
+        return Err(error(field, &message, &owner.headers));
+    }
+    if layers.is_empty() && !subjects.owner_knows {
+        layers.insert(NO_DIGEST);
+    }
+    let mut wanted = Lookups::default();
+    for node in (0..nodes).filter(|&node| node != owner.node || !subjects.owner_knows) {
+        for layer in &layers {
+            wanted.add(node, Lookup::by_digest(layer));
+        }
+    }
+    Ok(wanted)
 }
 
 /// A node's errors, as the client's answer.
-fn refused(field: &Field, answer: &NodeAnswer, body: &Body) -> Outcome {
+fn refused(field: &Field, answer: &NodeAnswer, body: &Body) -> Box<Outcome> {
     // What onezot asked for besides may have failed, too.
     let of_field = |error: &&Error| error.root().is_none_or(|root| root == field.key);
     let errors = body.errors.iter().flatten().filter(of_field);
@@ -365,15 +306,11 @@ fn refused(field: &Field, answer: &NodeAnswer, body: &Body) -> Outcome {
     if errors.is_empty() || body.data.is_some() {
         return unusable(answer, "no error");
     }
-    Outcome { errors, headers: Some(answer.headers.clone()), ..Outcome::default() }
+    Box::new(Outcome { errors, headers: Some(answer.headers.clone()), ..Outcome::default() })
 }
 
 /// An error of onezot's own.
-fn error(field: &Field, message: &str, headers: &HeaderMap) -> Outcome {
+fn error(field: &Field, message: &str, headers: &HeaderMap) -> Box<Outcome> {
     let error = json!({"message": message, "path": [field.key], "locations": [field.location]});
-    Outcome { errors: vec![answer::go_json(&error)], headers: Some(headers.clone()), ..Outcome::default() }
-}
-
-fn unusable(answer: &NodeAnswer, why: &str) -> Outcome {
-    Outcome::failed(vec![answer.unusable(why)])
+    Box::new(Outcome { errors: vec![answer::go_json(&error)], headers: Some(headers.clone()), ..Outcome::default() })
 }

@@ -1,6 +1,7 @@
 //! Which images are related to one, and what of an index is shown when only some of its manifests are.
 
 use super::annotations::{Annotated, Bytes};
+use super::lists::Place;
 use super::update_time::{Observation, Time, decided, possible};
 use crate::items::{BadPart, Item, Manifest, Members, Named};
 use crate::rules::Direction;
@@ -110,15 +111,6 @@ pub enum Lacks {
     Image,
 }
 
-/// What is known of an index beside the whole of it.
-#[derive(Clone, Copy, Default)]
-pub struct Known<'k, 'a> {
-    /// What it is with the first of the related manifests alone.
-    pub alone: Option<&'k Item<'a>>,
-    /// What says when it was made.
-    pub annotated: Annotations,
-}
-
 /// What is known of the annotations of an index.
 #[derive(Clone, Copy, Default)]
 pub enum Annotations {
@@ -142,12 +134,13 @@ impl<'a> Partial<'a> {
         &self.found.0.keys.repository
     }
 
-    /// `repository:tag`.
-    pub fn name(&self) -> String {
-        self.found.0.name()
+    /// Where it is in a list that its node was asked for.
+    pub fn found_by(&self, value: &str) -> Place {
+        (self.node(), value.to_owned(), self.found.0.name())
     }
 
-    /// The index with the related manifests only, given the whole of it. `names` are the client's keys and their names in
+    /// The index with the related manifests only, given the whole of it, and what it is with the first of them alone if
+    /// that was asked. `names` are the client's keys and their names in
     /// the schema, for each alias of the list.
     ///
     /// # Errors
@@ -156,7 +149,8 @@ impl<'a> Partial<'a> {
     pub fn shown(
         &self,
         whole: &Item<'a>,
-        known: &Known<'_, 'a>,
+        alone: Option<&Item<'a>>,
+        annotated: Annotations,
         names: &[Vec<(String, String)>],
     ) -> Result<Result<Item<'a>, Lacks>, BadPart> {
         let manifests = &whole.keys.manifests;
@@ -170,7 +164,7 @@ impl<'a> Partial<'a> {
             (0..manifests.len()).filter(|&index| has(&manifests[index].digest)).collect()
         };
         let seen: Vec<(Vec<usize>, &Item)> = std::iter::once(whole)
-            .chain(known.alone)
+            .chain(alone)
             .chain([&self.found.0])
             .chain(&self.found.1)
             .map(|item| (places(item), item))
@@ -184,7 +178,7 @@ impl<'a> Partial<'a> {
         // What the first manifest shown is annotated with stands in the fields of the index.
         let alike = seen.iter().find(|(places, _)| places.first() == Some(&first)).map(|(_, item)| *item);
         let Some(alike) = alike else { return Ok(Err(Lacks::First(manifests[first].digest.to_string()))) };
-        let updated = match (possible(&updates, &observations, &shown).as_slice(), known.annotated) {
+        let updated = match (possible(&updates, &observations, &shown).as_slice(), annotated) {
             (&[updated], _) | (&[updated, ..], Annotations::NotToBeHad) => updated,
             (_, Annotations::Known(annotated)) => decided(&updates, &observations, &shown, annotated),
             _ => {

@@ -4,8 +4,10 @@
 //! zot looks the digest up in the whole registry (zot `pkg/extensions/search/resolver.go`, `getImageSummary`). Here it is
 //! found where the client may read an image with it.
 
+use super::super::{Asker, Settled, failed_all};
+use super::lists::{BY_DIGEST, read, unusable};
 use super::related::Subject;
-use super::{Asker, Lineage, error, read, refused, unusable};
+use super::{Lineage, error, refused};
 use crate::document::{Field, Operation, Root, Upstream, Value, selected};
 use crate::graphql::Outcome;
 use crate::graphql::response::{Body, member};
@@ -16,8 +18,6 @@ use http::StatusCode;
 use serde::Deserialize;
 use std::borrow::Cow;
 
-/// The query that finds images by a digest in them.
-pub const BY_DIGEST: &str = "ImageListForDigest";
 /// The reserved keys of the image and of what has the digest.
 const IMAGE: &str = "image";
 const DIGEST: &str = "digest";
@@ -87,9 +87,9 @@ impl Lineage {
         field: &Field,
         owner: &NodeAnswer,
         failures: &mut Vec<Failure>,
-    ) -> Result<Subjects, Outcome> {
+    ) -> Settled<Subjects> {
         if owner.status != StatusCode::OK {
-            return Err(Outcome { refusal: Some(owner.clone()), ..Outcome::default() });
+            return Err(Box::new(Outcome { refusal: Some(owner.clone()), ..Outcome::default() }));
         }
         let body = read(owner)?;
         let owner_knows = body.data.is_some();
@@ -120,7 +120,7 @@ impl Lineage {
             }
         }
         if !failures.is_empty() {
-            return Err(Outcome::failed(std::mem::take(failures)));
+            return Err(failed_all(std::mem::take(failures)));
         }
         if owner_knows {
             let message = format!(
@@ -133,7 +133,7 @@ impl Lineage {
 }
 
 /// What was found under one of onezot's own keys.
-fn found<'a, T: Default + Deserialize<'a>>(answer: &NodeAnswer, body: &Body<'a>, key: &str) -> Result<T, Outcome> {
+fn found<'a, T: Default + Deserialize<'a>>(answer: &NodeAnswer, body: &Body<'a>, key: &str) -> Settled<T> {
     let Some(found) = body.data.and_then(|data| member(data, &format!("{RESERVED}{key}"))) else {
         return Ok(T::default());
     };
