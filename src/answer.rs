@@ -234,6 +234,19 @@ fn strip_framing(headers: &mut HeaderMap) {
     headers.remove("keep-alive");
 }
 
+/// 201 for a blob that has been brought from another node, as one zot answers a mount: no more than where the blob is
+/// (zot `pkg/api/routes.go`, `CreateBlobUpload`). The header is that of the owner's answer to the upload, which says more.
+pub fn mounted(mut like: HeaderMap, location: &str) -> Answer {
+    strip_framing(&mut like);
+    for name in ["docker-content-digest", "blob-upload-uuid", "docker-upload-uuid", "range"] {
+        like.remove(name);
+    }
+    if let Ok(location) = HeaderValue::from_str(location) {
+        like.insert(LOCATION, location);
+    }
+    Answer { status: StatusCode::CREATED, headers: like, body: Bytes::new() }
+}
+
 /// Marks an answer after which the rest of the connection cannot be trusted.
 fn closing(mut answer: Answer) -> Answer {
     answer.headers.insert(CONNECTION, HeaderValue::from_static("close"));

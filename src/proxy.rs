@@ -6,8 +6,10 @@ use crate::config::{Config, Partial};
 use crate::door;
 use crate::fleet::{Fleet, Node};
 use crate::graphql::{GraphQl, Planning};
+use crate::mount;
 use crate::onward::{self, Sender};
-use crate::plan::{self, CatalogAsk, Plan, Refusal, To};
+use crate::path::origin_form;
+use crate::plan::{self, CatalogAsk, Mount, Plan, Refusal, To};
 use crate::query::DocumentPlan;
 use crate::rules::NOWHERE;
 use crate::scatter::{Ask, Failure, FailureKind, Scatter, Verdict};
@@ -172,6 +174,13 @@ impl Gateway {
         })
     }
 
+    /// Answers a request for a mount. A client that goes away is not waited for: its copy is dropped.
+    async fn answer_mount(&self, session: &mut Session, mount: &Mount, ask: &Ask) -> Result<Answer> {
+        let idle = session.as_mut().read_body_or_idle(true);
+        let gone = async { idle.await.err().unwrap_or_else(|| Error::new(ErrorType::ConnectionClosed)) };
+        mount::answer(&self.scatter, &self.merges, mount, ask, gone).await.map_err(Error::into_down)
+    }
+
     /// Answers a GraphQL request; `None` if it streams as it came to the node that the context then names.
     async fn documents(
         &self,
@@ -320,6 +329,20 @@ impl ProxyHttp for Gateway {
                 ctx.in_a_hurry = matches!(to, To::Any);
                 ctx.sender = Some(sender);
                 return Ok(false);
+            }
+            // A mount needs no body. One that has a body streams, and is what the owner makes of it.
+            Plan::Mount(_, mount) if has_body(&header.headers) => {
+                ctx.class = "route-once";
+                ctx.candidates = vec![mount.owner.node];
+                ctx.sender = Some(sender);
+                return Ok(false);
+            }
+            Plan::Mount(_, mount) => {
+                ctx.class = "mount";
+                let target = String::from_utf8_lossy(header.raw_path()).into_owned();
+                let (method, headers, share) = (header.method.clone(), header.headers.clone(), self.scatter.share());
+                let ask = Ask { method, target, headers, sender, body: Bytes::new(), is_read: false, share };
+                self.answer_mount(session, &mount, &ask).await?
             }
             Plan::Unrouted => {
                 ctx.class = "unrouted";
@@ -590,6 +613,12 @@ fn canonical(name: &header::HeaderName) -> String {
     name.as_str().split('-').map(capitalise).collect::<Vec<_>>().join("-")
 }
 
+/// Whether a request announces a body with something in it.
+fn has_body(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::TRANSFER_ENCODING)
+        || headers.get(header::CONTENT_LENGTH).is_some_and(|length| length.as_bytes() != b"0")
+}
+
 /// Reads the whole body of a request; `None` if it is larger than `limit` bytes.
 async fn read_body(session: &mut Session, limit: u64) -> Result<Option<Bytes>> {
     let headers = &session.req_header().headers;
@@ -623,16 +652,6 @@ fn without_node(fleet: &Fleet, location: &str) -> Option<String> {
     };
     fleet.node_at(&authority)?;
     origin_form(location)
-}
-
-/// What follows the authority of a URL, byte for byte: parsing would normalise it. `None` if it is no URL of HTTP.
-fn origin_form(url: &str) -> Option<String> {
-    let (scheme, rest) = url.split_once("://")?;
-    if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
-        return None;
-    }
-    let path = rest.find(['/', '?']).map_or("/", |at| &rest[at..]);
-    Some(if path.starts_with('/') { path.to_owned() } else { format!("/{path}") })
 }
 
 fn down(node: &Node, cause: &str) -> Failure {
