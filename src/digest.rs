@@ -94,7 +94,8 @@ mod tests {
         for bad in ["junk", "", ":", "sha256:", &a, &format!("sha256:{capital}"), &format!("sha512:{a}")] {
             assert_eq!(BlobDigest::parse(bad), None, "{bad}");
         }
-        for bad in [format!("sha256:{a}a"), format!("md5:{a}"), format!("sha256:{a} "), format!("sha256:{}/", &a[1..])] {
+        for bad in [format!("sha256:{a}a"), format!("md5:{a}"), format!("sha256:{a} "), format!("sha256:{}/", &a[1..])]
+        {
             assert_eq!(BlobDigest::parse(&bad), None, "{bad}");
         }
     }

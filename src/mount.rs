@@ -73,9 +73,7 @@ pub async fn answer<E>(
         }
     };
     Ok(match copied {
-        Ok(Some(headers)) => {
-            answer::mounted(headers, &format!("/v2/{}/blobs/{}", mount.repository, mount.digest))
-        }
+        Ok(Some(headers)) => answer::mounted(headers, &format!("/v2/{}/blobs/{}", mount.repository, mount.digest)),
         Ok(None) => answer::relay(begun),
         Err(Failure { node, kind, cause }) => {
             tracing::warn!(node, %kind, cause, repository = mount.repository, digest = %mount.digest, "a mount failed");
@@ -177,8 +175,12 @@ impl Copy<'_> {
         };
         let headers = response.headers();
         // A zot takes no upload without a length (`UpdateBlobUpload`).
-        let length = headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()?;
-        if headers.contains_key(CONTENT_ENCODING) {
+        let length: u64 = headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()?;
+        // Of nothing, no last piece can be held back.
+        if length == 0 && !self.mount.digest.check().is_right() {
+            return None;
+        }
+        if headers.contains_key(CONTENT_ENCODING) || headers.get(CONTENT_TYPE).is_some_and(is_of_manifest) {
             return None;
         }
         Some(Found { node, body: response.into_body(), length })
@@ -186,7 +188,8 @@ impl Copy<'_> {
 
     /// Repositories with images that name the blob, on other nodes than the owner: GraphQL says so, where nodes have it.
     async fn search(&self) -> Vec<(usize, String)> {
-        let text = "query($id:String!){ImageListForDigest(id:$id,requestedPage:{limit:10}){Results{RepoName}}}".to_owned();
+        let text =
+            "query($id:String!){ImageListForDigest(id:$id,requestedPage:{limit:10}){Results{RepoName}}}".to_owned();
         let variables = Map::from_iter([("id".to_owned(), json!(self.mount.digest.as_str()))]);
         let ask = ask_for(&self.request(Method::POST, String::new()), &Upstream { text, variables });
         let others = (0..self.fleet().nodes().len()).filter(|index| *index != self.mount.owner.node);
@@ -314,6 +317,19 @@ impl Passing<'_> {
             Err(_) => Err(late(self.owner, "it does not take the bytes of a blob")),
         }
     }
+}
+
+/// Whether this is the type of a manifest. A zot gives manifests as blobs, too, but mounts none: they are not in its cache
+/// of blobs (zot `pkg/storage/imagestore/imagestore.go`, `CheckBlob`).
+fn is_of_manifest(content_type: &HeaderValue) -> bool {
+    const TYPES: [&str; 4] = [
+        "application/vnd.oci.image.manifest.v1+json",
+        "application/vnd.oci.image.index.v1+json",
+        "application/vnd.docker.distribution.manifest.v2+json",
+        "application/vnd.docker.distribution.manifest.list.v2+json",
+    ];
+    let name = content_type.to_str().unwrap_or_default().split(';').next().unwrap_or_default();
+    TYPES.iter().any(|known| known.eq_ignore_ascii_case(name.trim()))
 }
 
 fn late(node: &Node, cause: &str) -> Failure {

@@ -144,6 +144,11 @@ impl Mount {
         Some(Mount { repository: repository.to_owned(), owner: fleet.owner(repository), digest, from })
     }
 
+    /// Where the request itself goes.
+    pub fn to(&self) -> To {
+        To::Owner { repository: self.repository.clone(), owner: self.owner }
+    }
+
     /// The node where the client says the blob is, if that is another than the owner.
     pub fn hint(&self) -> Option<(usize, &str)> {
         let (name, owner) = self.from.as_ref()?;
@@ -281,7 +286,10 @@ impl fmt::Display for Explained<'_> {
 impl Explained<'_> {
     fn copies(&self, f: &mut fmt::Formatter<'_>, mount: &Mount) -> fmt::Result {
         let nodes = self.fleet.nodes();
-        writeln!(f, "on 202: the blob streams to the owner from the first of these that has it, and the answer is 201")?;
+        writeln!(
+            f,
+            "on 202: the blob streams to the owner from the first of these that has it, and the answer is 201"
+        )?;
         if let Some((node, name)) = mount.hint().and_then(|(node, name)| Some((nodes.get(node)?, name))) {
             writeln!(f, "        {name} on {} ({})", node.name, node.url)?;
         }

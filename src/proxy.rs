@@ -176,7 +176,7 @@ impl Gateway {
 
     /// Answers a request for a mount. A client that goes away is not waited for: its copy is dropped.
     async fn answer_mount(&self, session: &mut Session, mount: &Mount, ask: &Ask) -> Result<Answer> {
-        let idle = session.as_mut().read_body_or_idle(true);
+        let idle = session.as_mut().read_body_or_idle(false);
         let gone = async { idle.await.err().unwrap_or_else(|| Error::new(ErrorType::ConnectionClosed)) };
         mount::answer(&self.scatter, &self.merges, mount, ask, gone).await.map_err(Error::into_down)
     }
@@ -316,7 +316,14 @@ impl ProxyHttp for Gateway {
         let proxies = &self.config.trusted_proxies;
         let is_trusted = address.is_some_and(|address| proxies.iter().any(|range| range.contains(address)));
         let sender = Sender { address, host: header.headers.get(HOST).cloned(), is_trusted };
-        let plan = plan::plan(&self.fleet, &header.method, header.raw_path());
+        let mut plan = plan::plan(&self.fleet, &header.method, header.raw_path());
+        // A mount needs no body. One that has a body streams, and is what the owner makes of it.
+        if let Plan::Mount(route, mount) = &plan
+            && !session.as_mut().is_body_done()
+        {
+            plan = Plan::Forward(route, mount.to());
+        }
+        let header = session.req_header();
         let is_merged = matches!(plan, Plan::Catalog(..) | Plan::Broadcast(_) | Plan::Documents(_));
         let permit = is_merged.then(|| self.merges.try_acquire());
         if matches!(permit, Some(Err(_))) {
@@ -327,13 +334,6 @@ impl ProxyHttp for Gateway {
                 ctx.class = "route-once";
                 ctx.candidates = to.candidates(&self.fleet);
                 ctx.in_a_hurry = matches!(to, To::Any);
-                ctx.sender = Some(sender);
-                return Ok(false);
-            }
-            // A mount needs no body. One that has a body streams, and is what the owner makes of it.
-            Plan::Mount(_, mount) if has_body(&header.headers) => {
-                ctx.class = "route-once";
-                ctx.candidates = vec![mount.owner.node];
                 ctx.sender = Some(sender);
                 return Ok(false);
             }
@@ -611,12 +611,6 @@ fn canonical(name: &header::HeaderName) -> String {
         None => String::new(),
     };
     name.as_str().split('-').map(capitalise).collect::<Vec<_>>().join("-")
-}
-
-/// Whether a request announces a body with something in it.
-fn has_body(headers: &HeaderMap) -> bool {
-    headers.contains_key(header::TRANSFER_ENCODING)
-        || headers.get(header::CONTENT_LENGTH).is_some_and(|length| length.as_bytes() != b"0")
 }
 
 /// Reads the whole body of a request; `None` if it is larger than `limit` bytes.

