@@ -165,12 +165,17 @@ impl Gateway {
         let (method, headers) = (header.method.clone(), header.headers.clone());
         let ask = Ask { method, target, headers, sender, body, is_read: false, share: self.scatter.share() };
         // A broadcast writes: a node that lacks it is always an error, whatever is allowed for reads.
-        Ok(match self.scatter.broadcast(&ask).await.judge(Partial::Fail) {
+        let gathered = self.scatter.broadcast(&ask).await;
+        let accepted = gathered.accepted();
+        Ok(match gathered.judge(Partial::Fail) {
             Verdict::Parts { mut parts, .. } => {
                 parts.drain(..).next().map_or_else(answer::internal_error, answer::relay)
             }
             Verdict::Refused(refusal) => answer::relay(refusal),
-            Verdict::Failed(failures) => answer::fan_out_failed("not every node has accepted it; repeat it", &failures),
+            Verdict::Failed(failures) => {
+                let nodes: Vec<&str> = self.fleet.nodes().iter().map(|node| node.name.as_str()).collect();
+                answer::not_everywhere(&failures, &nodes, &accepted)
+            }
         })
     }
 

@@ -201,6 +201,12 @@ impl<T> Gathered<T> {
 }
 
 impl<T> Gathered<T> {
+    /// The names of the nodes that gave a part.
+    pub fn accepted(&self) -> Vec<String> {
+        let accepted = self.replies.iter().filter(|(_, reply)| matches!(reply, Ok(Reply::Part(..))));
+        accepted.map(|(node, _)| node.name.clone()).collect()
+    }
+
     /// What each node said, for those to whom it is a hint that may be missing.
     pub fn into_replies(self) -> impl Iterator<Item = Outcome<T>> {
         self.replies.into_iter().map(|(_, reply)| reply)
