@@ -8,6 +8,7 @@
 //!             │         └ fleet   the nodes, and which of them owns a repository
 //!             ▼
 //!  proxy ──┬─ streams through one node (pingora)
+//!          ├─ mount: from one node to another (hyper)
 //!          └─ scatter: asks every node (hyper) ─▶ merge ─▶ page ─▶ answer
 //! ```
 //!

@@ -291,11 +291,11 @@ impl Explained<'_> {
             "on 202: the blob streams to the owner from the first of these that has it, and the answer is 201"
         )?;
         if let Some((node, name)) = mount.hint().and_then(|(node, name)| Some((nodes.get(node)?, name))) {
-            writeln!(f, "        {name} on {} ({})", node.name, node.url)?;
+            writeln!(f, "       {name} on {} ({})", node.name, node.url)?;
         }
         let others = nodes.iter().enumerate().filter(|(index, _)| *index != mount.owner.node);
         let others: Vec<&str> = others.map(|(_, node)| node.name.as_str()).collect();
-        writeln!(f, "        what ImageListForDigest names on {}", others.join(", "))
+        writeln!(f, "       what ImageListForDigest names on {}", others.join(", "))
     }
 
     fn any_node(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
