@@ -344,6 +344,7 @@ impl ProxyHttp for Gateway {
             }
             Plan::Mount(_, mount) => {
                 ctx.class = "mount";
+                ctx.candidates = vec![mount.owner.node];
                 let target = String::from_utf8_lossy(header.raw_path()).into_owned();
                 let (method, headers, share) = (header.method.clone(), header.headers.clone(), self.scatter.share());
                 let ask = Ask { method, target, headers, sender, body: Bytes::new(), is_read: false, share };

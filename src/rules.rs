@@ -17,7 +17,7 @@ pub enum Class {
     Catalog,
     /// A GraphQL document, classified field by field by the query table.
     Documents,
-    /// Every node gets the request; they must agree.
+    /// Every node gets the request, the first one first; all must accept it. What goes this way may be repeated.
     Broadcast,
     /// onezot's own health.
     Probe,

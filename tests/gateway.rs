@@ -71,7 +71,7 @@ async fn a_node_gets_the_request_as_it_was_sent_and_knows_who_sent_it() {
         Content-Type: application/x\r\nContent-Length: 5\r\nConnection: close, X-Mine\r\n\r\nhello";
     assert_eq!(send(running.addresses[0], request).await.status, 200);
     let seen = &stubs[0].seen()[0];
-    assert_eq!(seen.target, "/v2/lib/manifests/a%3Ab?x=%2F&y=1;2");
+    assert_eq!((seen.method.as_str(), seen.target.as_str()), ("PUT", "/v2/lib/manifests/a%3Ab?x=%2F&y=1;2"));
     assert_eq!(seen.body, "hello");
     for (name, value) in [
         ("host", Some(addresses[0].to_string().as_str())),

@@ -373,7 +373,6 @@ impl Random {
     fn case(&mut self) -> (&'static str, Vec<Call>) {
         let user = self.user();
         match self.rng.u8(..22) {
-            20.. => ("mount", self.mount(user)),
             0..4 => ("catalog", vec![self.catalog(user)]),
             4..6 => {
                 let paging =
@@ -404,7 +403,8 @@ impl Random {
             }
             14 => ("routes", vec![self.route(user)]),
             15..19 => ("push", self.push(user)),
-            _ => ("upload", self.upload(user)),
+            19 => ("upload", self.upload(user)),
+            _ => ("mount", self.mount(user)),
         }
     }
 
