@@ -529,7 +529,10 @@ impl Random {
     fn mount(&mut self, user: usize) -> Vec<Call> {
         let target = self.new_repository();
         let is_right = self.rng.bool();
-        let known = if is_right { self.blobs.clone() } else { self.tagged.clone() };
+        // What was mounted before, of which no image tells, may be where others than alice can read it.
+        let readable = |name: &str| user == 0 || name == "lib" || name.starts_with("public/");
+        let known = if is_right { &self.blobs } else { &self.tagged };
+        let known: Vec<(String, String)> = known.iter().filter(|(name, _)| readable(name)).cloned().collect();
         let (source, blob) = self.pick(&known).clone();
         let from = if is_right { source } else { (*self.pick(&["", "nope", "..%2Fx", "lib", "Upper"])).to_owned() };
         let from = if from.is_empty() { from } else { format!("&from={from}") };
