@@ -164,13 +164,28 @@ pub fn node_failed(failure: &Failure) -> Answer {
 
 /// 502 or 504 naming the nodes that a fan-out lacks.
 pub fn fan_out_failed(what: &str, failures: &[Failure]) -> Answer {
-    let each: Vec<String> = failures.iter().map(|f| format!("node {} {}", f.node, f.kind)).collect();
-    failed(failures, &format!("{what}: {}", each.join("; ")))
+    failed(failures, &format!("{what}: {}", each(failures)))
+}
+
+/// 502 or 504 for an upload that every node must have and only some have: which, which not, and what to do.
+///
+/// It may be repeated as often as need be: a zot stores a key or certificate under the digest of its bytes, and writes the
+/// same file again (zot `pkg/extensions/imagetrust/cosign.go`, `StorePublicKey`; `notation.go`, `StoreCertificate`).
+pub fn not_everywhere(failures: &[Failure], nodes: &[&str], accepted: &[String]) -> Answer {
+    let missing: Vec<&&str> = nodes.iter().filter(|node| !accepted.iter().any(|name| name == *node)).collect();
+    let message = format!("not every node has accepted it; repeating it is safe: {}", each(failures));
+    let detail = json!({"nodes": missing, "accepted": accepted});
+    retriable(Answer::oci_error(failed_status(failures), "UNAVAILABLE", &message, detail))
 }
 
 fn failed(failures: &[Failure], message: &str) -> Answer {
     let nodes: Vec<&str> = failures.iter().map(|failure| failure.node.as_str()).collect();
     retriable(Answer::oci_error(failed_status(failures), "UNAVAILABLE", message, json!({"nodes": nodes})))
+}
+
+fn each(failures: &[Failure]) -> String {
+    let each: Vec<String> = failures.iter().map(|f| format!("node {} {}", f.node, f.kind)).collect();
+    each.join("; ")
 }
 
 /// 503 for a request that there is no room for at the moment.
@@ -232,6 +247,19 @@ fn strip_framing(headers: &mut HeaderMap) {
         headers.remove(name);
     }
     headers.remove("keep-alive");
+}
+
+/// 201 for a blob that has been brought from another node, as one zot answers a mount: no more than where the blob is
+/// (zot `pkg/api/routes.go`, `CreateBlobUpload`). The header is that of the owner's answer to the upload, which says more.
+pub fn mounted(mut like: HeaderMap, location: &str) -> Answer {
+    strip_framing(&mut like);
+    for name in ["docker-content-digest", "blob-upload-uuid", "docker-upload-uuid", "range"] {
+        like.remove(name);
+    }
+    if let Ok(location) = HeaderValue::from_str(location) {
+        like.insert(LOCATION, location);
+    }
+    Answer { status: StatusCode::CREATED, headers: like, body: Bytes::new() }
 }
 
 /// Marks an answer after which the rest of the connection cannot be trusted.

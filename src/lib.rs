@@ -8,6 +8,7 @@
 //!             │         └ fleet   the nodes, and which of them owns a repository
 //!             ▼
 //!  proxy ──┬─ streams through one node (pingora)
+//!          ├─ mount: from one node to another (hyper)
 //!          └─ scatter: asks every node (hyper) ─▶ merge ─▶ page ─▶ answer
 //! ```
 //!
@@ -21,6 +22,7 @@ pub mod compose;
 pub mod config;
 #[cfg(feature = "demo")]
 pub mod demo;
+pub mod digest;
 pub mod document;
 pub mod door;
 pub mod explain;
@@ -28,9 +30,11 @@ pub mod fleet;
 pub mod graphql;
 pub mod items;
 pub mod merge;
+pub mod mount;
 pub mod onward;
 pub mod page;
 pub mod path;
+pub mod pieces;
 pub mod plan;
 pub mod proxy;
 pub mod query;

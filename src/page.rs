@@ -171,13 +171,18 @@ impl fmt::Display for ListPage {
     }
 }
 
-/// The first value of a query parameter, as Go's `url.Query().Get` reads it: pairs with a semicolon or a broken escape
-/// do not count (Go `net/url`, `parseQuery`).
-pub fn query_value<'a>(query: &'a str, name: &str) -> Option<Cow<'a, str>> {
+/// The first value of a query parameter, as Go's `url.Query().Get` reads it.
+pub fn query_value<'a>(query: &'a str, name: &'a str) -> Option<Cow<'a, str>> {
+    query_values(query, name).next()
+}
+
+/// The values of a query parameter, as Go reads them: pairs with a semicolon or a broken escape do not count
+/// (Go `net/url`, `parseQuery`).
+pub fn query_values<'a>(query: &'a str, name: &'a str) -> impl Iterator<Item = Cow<'a, str>> {
     query
         .split('&')
         .filter(|pair| !pair.contains(';') && escapes_are_valid(pair))
-        .find_map(|pair| form_urlencoded::parse(pair.as_bytes()).find(|(key, _)| key == name))
+        .filter_map(move |pair| form_urlencoded::parse(pair.as_bytes()).find(|(key, _)| key == name))
         .map(|(_, value)| value)
 }
 

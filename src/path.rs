@@ -132,6 +132,16 @@ fn clean(path: &str) -> String {
     cleaned
 }
 
+/// What follows the authority of a URL, byte for byte: parsing would normalise it. `None` if it is no URL of HTTP.
+pub fn origin_form(url: &str) -> Option<String> {
+    let (scheme, rest) = url.split_once("://")?;
+    if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
+        return None;
+    }
+    let path = rest.find(['/', '?']).map_or("/", |at| &rest[at..]);
+    Some(if path.starts_with('/') { path.to_owned() } else { format!("/{path}") })
+}
+
 /// Whether `name` is a repository name of zot's grammar (zot `pkg/regexp/regexp.go`, `NameRegexp`): components
 /// separated by `/`, each of lower-case letters and digits, with `.`, `_`, `__` or dashes inside.
 pub fn is_repository_name(name: &str) -> bool {

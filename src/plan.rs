@@ -1,8 +1,9 @@
 //! From a request to what is done with it. Pure: the plan is what `onezot explain` prints, what the log shows and what
 //! the proxy carries out.
 
+use crate::digest::BlobDigest;
 use crate::fleet::{Fleet, Owner};
-use crate::page::{CatalogPage, query_value, without_parameters};
+use crate::page::{CatalogPage, query_value, query_values, without_parameters};
 use crate::path::{self, Target};
 use crate::rules::{By, Class, NOWHERE, ROUTES, Route};
 use http::Method;
@@ -13,6 +14,8 @@ use std::fmt;
 pub enum Plan {
     /// It streams to one node, and the node's answer streams back.
     Forward(&'static Route, To),
+    /// The owner of a repository gets it, and if it lacks the blob, a copy from another node.
+    Mount(&'static Route, Mount),
     /// Every node is asked for its catalog.
     Catalog(&'static Route, CatalogAsk),
     /// Every node gets it.
@@ -52,6 +55,19 @@ impl To {
             To::First => vec![0],
         }
     }
+}
+
+/// A blob that a repository is to have without an upload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// The repository.
+    pub repository: String,
+    /// Its owner.
+    pub owner: Owner,
+    /// The blob.
+    pub digest: BlobDigest,
+    /// The repository that the client says has it, and the owner of that. A hint: one zot does not look at it.
+    pub from: Option<(String, Owner)>,
 }
 
 /// What every node is asked for its catalog, and the page that is cut out of the whole.
@@ -97,11 +113,46 @@ pub fn plan(fleet: &Fleet, method: &Method, target: &[u8]) -> Plan {
         }
         Class::RouteOnce(By::AnyNode) => Plan::Forward(route, To::Any),
         Class::RouteOnce(By::FirstNode) => Plan::Forward(route, To::First),
+        Class::Mount => {
+            let mount = repository.filter(|_| method == Method::POST).and_then(|name| Mount::new(fleet, name, query));
+            match mount {
+                Some(mount) => Plan::Mount(route, mount),
+                None => Plan::Forward(route, repository.map_or(To::Any, owner)),
+            }
+        }
         Class::Catalog => Plan::Catalog(route, CatalogAsk::new(path, query)),
         Class::Documents => Plan::Documents(route),
         Class::Broadcast => Plan::Broadcast(route),
         Class::Probe => Plan::Probe(route),
         Class::Unrouted => Plan::Unrouted,
+    }
+}
+
+impl Mount {
+    /// The mount that a query asks for; `None` if it asks for none that could need another node than the owner.
+    ///
+    /// A `mount` that comes twice is refused, and one that is no digest is an upload (zot `pkg/api/routes.go`,
+    /// `CreateBlobUpload`): the owner says so.
+    fn new(fleet: &Fleet, repository: &str, query: Option<&str>) -> Option<Mount> {
+        let mut mounted = query_values(query?, "mount");
+        let digest = BlobDigest::parse(&mounted.next()?)?;
+        if mounted.next().is_some() || fleet.nodes().len() < 2 {
+            return None;
+        }
+        let from = query_value(query?, "from").filter(|name| path::is_repository_name(name));
+        let from = from.map(|name| (name.to_string(), fleet.owner(&name)));
+        Some(Mount { repository: repository.to_owned(), owner: fleet.owner(repository), digest, from })
+    }
+
+    /// Where the request itself goes.
+    pub fn to(&self) -> To {
+        To::Owner { repository: self.repository.clone(), owner: self.owner }
+    }
+
+    /// The node where the client says the blob is, if that is another than the owner.
+    pub fn hint(&self) -> Option<(usize, &str)> {
+        let (name, owner) = self.from.as_ref()?;
+        (owner.node != self.owner.node).then_some((owner.node, name.as_str()))
     }
 }
 
@@ -182,6 +233,14 @@ impl fmt::Display for Explained<'_> {
                 }
                 writeln!(f, "sends: {method} {target}")
             }
+            Plan::Mount(route, mount) => {
+                writeln!(f, "class: {}", route.class)?;
+                writeln!(f, "route: {}", route.path)?;
+                writeln!(f, "repo:  {}", mount.repository)?;
+                writeln!(f, "node:  {}", Ownership { fleet: self.fleet, owner: mount.owner })?;
+                writeln!(f, "sends: {method} {target}")?;
+                self.copies(f, mount)
+            }
             Plan::Catalog(route, ask) => {
                 writeln!(f, "class: {}", route.class)?;
                 writeln!(f, "route: {}", route.path)?;
@@ -225,6 +284,20 @@ impl fmt::Display for Explained<'_> {
 }
 
 impl Explained<'_> {
+    fn copies(&self, f: &mut fmt::Formatter<'_>, mount: &Mount) -> fmt::Result {
+        let nodes = self.fleet.nodes();
+        writeln!(
+            f,
+            "on 202: the blob streams to the owner from the first of these that has it, and the answer is 201"
+        )?;
+        if let Some((node, name)) = mount.hint().and_then(|(node, name)| Some((nodes.get(node)?, name))) {
+            writeln!(f, "       {name} on {} ({})", node.name, node.url)?;
+        }
+        let others = nodes.iter().enumerate().filter(|(index, _)| *index != mount.owner.node);
+        let others: Vec<&str> = others.map(|(_, node)| node.name.as_str()).collect();
+        writeln!(f, "       what ImageListForDigest names on {}", others.join(", "))
+    }
+
     fn any_node(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<&str> = self.fleet.nodes().iter().map(|node| node.name.as_str()).collect();
         writeln!(f, "node:  any, the first that can be reached of {}", names.join(", "))

@@ -6,8 +6,10 @@ use crate::config::{Config, Partial};
 use crate::door;
 use crate::fleet::{Fleet, Node};
 use crate::graphql::{GraphQl, Planning};
+use crate::mount;
 use crate::onward::{self, Sender};
-use crate::plan::{self, CatalogAsk, Plan, Refusal, To};
+use crate::path::origin_form;
+use crate::plan::{self, CatalogAsk, Mount, Plan, Refusal, To};
 use crate::query::DocumentPlan;
 use crate::rules::NOWHERE;
 use crate::scatter::{Ask, Failure, FailureKind, Scatter, Verdict};
@@ -163,13 +165,25 @@ impl Gateway {
         let (method, headers) = (header.method.clone(), header.headers.clone());
         let ask = Ask { method, target, headers, sender, body, is_read: false, share: self.scatter.share() };
         // A broadcast writes: a node that lacks it is always an error, whatever is allowed for reads.
-        Ok(match self.scatter.broadcast(&ask).await.judge(Partial::Fail) {
+        let gathered = self.scatter.broadcast(&ask).await;
+        let accepted = gathered.accepted();
+        Ok(match gathered.judge(Partial::Fail) {
             Verdict::Parts { mut parts, .. } => {
                 parts.drain(..).next().map_or_else(answer::internal_error, answer::relay)
             }
             Verdict::Refused(refusal) => answer::relay(refusal),
-            Verdict::Failed(failures) => answer::fan_out_failed("not every node has accepted it; repeat it", &failures),
+            Verdict::Failed(failures) => {
+                let nodes: Vec<&str> = self.fleet.nodes().iter().map(|node| node.name.as_str()).collect();
+                answer::not_everywhere(&failures, &nodes, &accepted)
+            }
         })
+    }
+
+    /// Answers a request for a mount. A client that goes away is not waited for: its copy is dropped.
+    async fn answer_mount(&self, session: &mut Session, mount: &Mount, ask: &Ask) -> Result<Answer> {
+        let idle = session.as_mut().read_body_or_idle(false);
+        let gone = async { idle.await.err().unwrap_or_else(|| Error::new(ErrorType::ConnectionClosed)) };
+        mount::answer(&self.scatter, &self.merges, mount, ask, gone).await.map_err(Error::into_down)
     }
 
     /// Answers a GraphQL request; `None` if it streams as it came to the node that the context then names.
@@ -307,7 +321,14 @@ impl ProxyHttp for Gateway {
         let proxies = &self.config.trusted_proxies;
         let is_trusted = address.is_some_and(|address| proxies.iter().any(|range| range.contains(address)));
         let sender = Sender { address, host: header.headers.get(HOST).cloned(), is_trusted };
-        let plan = plan::plan(&self.fleet, &header.method, header.raw_path());
+        let mut plan = plan::plan(&self.fleet, &header.method, header.raw_path());
+        // A mount needs no body. One that has a body streams, and is what the owner makes of it.
+        if let Plan::Mount(route, mount) = &plan
+            && !session.as_mut().is_body_done()
+        {
+            plan = Plan::Forward(route, mount.to());
+        }
+        let header = session.req_header();
         let is_merged = matches!(plan, Plan::Catalog(..) | Plan::Broadcast(_) | Plan::Documents(_));
         let permit = is_merged.then(|| self.merges.try_acquire());
         if matches!(permit, Some(Err(_))) {
@@ -320,6 +341,14 @@ impl ProxyHttp for Gateway {
                 ctx.in_a_hurry = matches!(to, To::Any);
                 ctx.sender = Some(sender);
                 return Ok(false);
+            }
+            Plan::Mount(_, mount) => {
+                ctx.class = "mount";
+                ctx.candidates = vec![mount.owner.node];
+                let target = String::from_utf8_lossy(header.raw_path()).into_owned();
+                let (method, headers, share) = (header.method.clone(), header.headers.clone(), self.scatter.share());
+                let ask = Ask { method, target, headers, sender, body: Bytes::new(), is_read: false, share };
+                self.answer_mount(session, &mount, &ask).await?
             }
             Plan::Unrouted => {
                 ctx.class = "unrouted";
@@ -623,16 +652,6 @@ fn without_node(fleet: &Fleet, location: &str) -> Option<String> {
     };
     fleet.node_at(&authority)?;
     origin_form(location)
-}
-
-/// What follows the authority of a URL, byte for byte: parsing would normalise it. `None` if it is no URL of HTTP.
-fn origin_form(url: &str) -> Option<String> {
-    let (scheme, rest) = url.split_once("://")?;
-    if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
-        return None;
-    }
-    let path = rest.find(['/', '?']).map_or("/", |at| &rest[at..]);
-    Some(if path.starts_with('/') { path.to_owned() } else { format!("/{path}") })
 }
 
 fn down(node: &Node, cause: &str) -> Failure {

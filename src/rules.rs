@@ -10,11 +10,14 @@ use http::Method;
 pub enum Class {
     /// One node answers, and the request and the answer stream through.
     RouteOnce(By),
+    /// The owner of the repository in the path, as with [`By::PathRepository`]; but a blob that it is to mount and lacks is
+    /// brought from another node ([`crate::mount`]).
+    Mount,
     /// Every node is asked for its whole catalog; the answers are merged and paged here.
     Catalog,
     /// A GraphQL document, classified field by field by the query table.
     Documents,
-    /// Every node gets the request; they must agree.
+    /// Every node gets the request, the first one first; all must accept it. What goes this way may be repeated.
     Broadcast,
     /// onezot's own health.
     Probe,
@@ -40,6 +43,7 @@ impl std::fmt::Display for Class {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Class::RouteOnce(_) => "route-once",
+            Class::Mount => "mount",
             Class::Catalog => "fan-out",
             Class::Documents => "documents",
             Class::Broadcast => "broadcast",
@@ -90,7 +94,7 @@ pub static ROUTES: &[Route] = &[
     route("/v2/<name>/tags/list", ALL, OWNER),
     route("/v2/<name>/manifests/<reference>", ALL, OWNER),
     route("/v2/<name>/blobs/<digest>", ALL, OWNER),
-    route("/v2/<name>/blobs/uploads/", ALL, OWNER),
+    route("/v2/<name>/blobs/uploads/", ALL, Class::Mount),
     route("/v2/<name>/blobs/uploads/<session>", ALL, OWNER),
     route("/v2/<name>/referrers/<digest>", ALL, OWNER),
     route("/v2/_oci/ext/discover", ALL, ANY_NODE),

@@ -9,12 +9,13 @@ use crate::fleet::{Fleet, Node};
 use crate::graphql::refusal_kind;
 use crate::onward::{self, Sender};
 use crate::page;
+use crate::pieces::{Outgoing, Pieces};
 use crate::plan::To;
 use bytes::{Bytes, BytesMut};
 use futures::future::join_all;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, LINK};
-use http::{HeaderMap, Method, Request, StatusCode};
-use http_body_util::{BodyExt, Full};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Either, Full};
 use hyper::body::{Body, Incoming};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::Name;
@@ -210,6 +211,19 @@ impl Gathered<NodeAnswer> {
     }
 }
 
+impl<T> Gathered<T> {
+    /// The names of the nodes that gave a part.
+    pub fn accepted(&self) -> Vec<String> {
+        let accepted = self.replies.iter().filter(|(_, reply)| matches!(reply, Ok(Reply::Part(..))));
+        accepted.map(|(node, _)| node.name.clone()).collect()
+    }
+
+    /// What each node said, for those to whom it is a hint that may be missing.
+    pub fn into_replies(self) -> impl Iterator<Item = Outcome<T>> {
+        self.replies.into_iter().map(|(_, reply)| reply)
+    }
+}
+
 /// Whether one node goes first in a fan-out.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Lead {
@@ -222,8 +236,9 @@ enum Lead {
 /// The fan-out client: one pool of connections for all nodes.
 pub struct Scatter {
     fleet: Arc<Fleet>,
-    client: Client<HttpConnector<FleetNames>, Full<Bytes>>,
+    client: Client<HttpConnector<FleetNames>, Outgoing>,
     headers: Duration,
+    write_answer: Duration,
     idle: Duration,
     total: Duration,
     partial: Partial,
@@ -247,6 +262,7 @@ impl Scatter {
             fleet,
             client,
             headers: config.timeouts.headers,
+            write_answer: config.timeouts.write_answer,
             idle: config.timeouts.idle,
             total: config.timeouts.total,
             partial: config.partial,
@@ -462,10 +478,46 @@ impl Scatter {
         }
     }
 
-    /// Asks one node and reads the whole answer, within the deadlines and at most `limit` bytes of body.
+    /// One node's answer to a request that may have effect: it is sent once, and the node may take the time of a write.
     ///
-    /// A read is sent a second time when its connection ended without an answer: most likely it came from the pool, and
-    /// the node had closed it.
+    /// # Errors
+    ///
+    /// The node's failure.
+    pub async fn write(&self, node: &Arc<Node>, ask: &Ask) -> Result<NodeAnswer, Failure> {
+        let until = Instant::now() + self.write_answer;
+        let response = self.begin(node, ask, &ask.target, until).await?;
+        self.whole(node, response, ask, self.answer_bytes, Instant::now() + self.total).await
+    }
+
+    /// Asks one node; the body of its answer is still to come.
+    ///
+    /// # Errors
+    ///
+    /// The node's failure.
+    pub async fn open(&self, node: &Arc<Node>, ask: &Ask) -> Result<Response<Incoming>, Failure> {
+        self.begin(node, ask, &ask.target, Instant::now() + self.headers).await
+    }
+
+    /// Sends a node a request whose body comes in pieces. It has no deadline here: the pieces have.
+    ///
+    /// # Errors
+    ///
+    /// The node's failure.
+    pub async fn send(&self, node: &Arc<Node>, ask: &Ask, pieces: Pieces) -> Result<Response<Incoming>, Failure> {
+        let mut request = self.request(node, ask, &ask.target)?;
+        request.headers_mut().insert(CONTENT_LENGTH, pieces.left().into());
+        *request.body_mut() = Either::Right(pieces);
+        let response = self.client.request(request).await.map_err(|error| self.failed(node, &error))?;
+        node.was_reached();
+        Ok(response)
+    }
+
+    /// How long a body may stop for, and how long a node that has all of it may take to answer.
+    pub fn patience(&self) -> (Duration, Duration) {
+        (self.idle, self.write_answer)
+    }
+
+    /// Asks one node and reads the whole answer, within the deadlines and at most `limit` bytes of body.
     async fn ask(
         &self,
         node: Arc<Node>,
@@ -474,42 +526,70 @@ impl Scatter {
         limit: usize,
         deadline: Instant,
     ) -> Result<NodeAnswer, Failure> {
-        let late = |what: &str| Failure { node: node.name.clone(), kind: FailureKind::Late, cause: what.to_owned() };
+        let response = self.begin(&node, ask, target, deadline.min(Instant::now() + self.headers)).await?;
+        self.whole(&node, response, ask, limit, deadline).await
+    }
+
+    /// Asks one node and waits for its header.
+    ///
+    /// A read is sent a second time when its connection ended without an answer: most likely it came from the pool, and
+    /// the node had closed it.
+    async fn begin(
+        &self,
+        node: &Arc<Node>,
+        ask: &Ask,
+        target: &str,
+        until: Instant,
+    ) -> Result<Response<Incoming>, Failure> {
         let mut attempts = 0;
         let response = loop {
             attempts += 1;
-            let request = self.request(&node, ask, target)?;
-            let until = deadline.min(Instant::now() + self.headers);
+            let request = self.request(node, ask, target)?;
             match timeout_at(until, self.client.request(request)).await {
                 Err(_) => {
-                    self.fleet.was_unreachable(&node);
-                    return Err(late("no header in time"));
+                    self.fleet.was_unreachable(node);
+                    return Err(late(node, "no header in time"));
                 }
                 Ok(Ok(response)) => break response,
                 Ok(Err(error)) if attempts == 1 && ask.is_read && has_no_answer(&error) => {}
-                Ok(Err(error)) => {
-                    if error.is_connect() {
-                        self.fleet.was_unreachable(&node);
-                    }
-                    return Err(failure_of(&node, &error));
-                }
+                Ok(Err(error)) => return Err(self.failed(node, &error)),
             }
         };
         node.was_reached();
+        Ok(response)
+    }
+
+    /// Reads the whole answer of a node.
+    async fn whole(
+        &self,
+        node: &Arc<Node>,
+        response: Response<Incoming>,
+        ask: &Ask,
+        limit: usize,
+        deadline: Instant,
+    ) -> Result<NodeAnswer, Failure> {
         let (parts, body) = response.into_parts();
-        let body = match timeout_at(deadline, read_body(&node, body, limit, &ask.share, self.idle)).await {
+        let body = match timeout_at(deadline, read_body(node, body, limit, &ask.share, self.idle)).await {
             Ok(read) => read?,
-            Err(_) => return Err(late("no end of the body in time")),
+            Err(_) => return Err(late(node, "no end of the body in time")),
         };
-        let index = self.fleet.nodes().iter().position(|known| Arc::ptr_eq(known, &node)).unwrap_or_default();
+        let index = self.fleet.nodes().iter().position(|known| Arc::ptr_eq(known, node)).unwrap_or_default();
         Ok(NodeAnswer { node: index, name: node.name.clone(), status: parts.status, headers: parts.headers, body })
     }
 
-    fn request(&self, node: &Node, ask: &Ask, target: &str) -> Result<Request<Full<Bytes>>, Failure> {
+    /// The failure of a request, which is noted.
+    fn failed(&self, node: &Node, error: &ClientError) -> Failure {
+        if error.is_connect() {
+            self.fleet.was_unreachable(node);
+        }
+        failure_of(node, error)
+    }
+
+    fn request(&self, node: &Node, ask: &Ask, target: &str) -> Result<Request<Outgoing>, Failure> {
         let mut request = Request::builder()
             .method(&ask.method)
             .uri(format!("{}{target}", node.url))
-            .body(Full::new(ask.body.clone()))
+            .body(Either::Left(Full::new(ask.body.clone())))
             .map_err(|error| unusable(node, format!("it names a target that is none: {error}")))?;
         *request.headers_mut() = onward::for_fan_out(node, &ask.sender, &ask.headers);
         if !ask.method.is_safe() {
@@ -561,6 +641,10 @@ async fn read_body(
             }
         }
     }
+}
+
+fn late(node: &Node, cause: &str) -> Failure {
+    Failure { node: node.name.clone(), kind: FailureKind::Late, cause: cause.to_owned() }
 }
 
 fn unusable(node: &Node, cause: String) -> Failure {

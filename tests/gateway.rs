@@ -71,7 +71,7 @@ async fn a_node_gets_the_request_as_it_was_sent_and_knows_who_sent_it() {
         Content-Type: application/x\r\nContent-Length: 5\r\nConnection: close, X-Mine\r\n\r\nhello";
     assert_eq!(send(running.addresses[0], request).await.status, 200);
     let seen = &stubs[0].seen()[0];
-    assert_eq!(seen.target, "/v2/lib/manifests/a%3Ab?x=%2F&y=1;2");
+    assert_eq!((seen.method.as_str(), seen.target.as_str()), ("PUT", "/v2/lib/manifests/a%3Ab?x=%2F&y=1;2"));
     assert_eq!(seen.body, "hello");
     for (name, value) in [
         ("host", Some(addresses[0].to_string().as_str())),
@@ -568,6 +568,96 @@ async fn a_trust_upload_reaches_every_node_or_says_which_lacks_it() {
     assert_eq!(got.status, 502);
     assert!(error_of(&got).1.contains("node zot-1 answered 404"), "{}", got.text());
     torn.stop().await;
+}
+
+/// What a zot does with keys: each is stored under its digest, so that the same one may come again.
+async fn trust_node(refusal: Option<u16>) -> (Stub, Arc<AtomicUsize>) {
+    let stored: Arc<AtomicUsize> = Arc::default();
+    let count = stored.clone();
+    let node = Stub::new(move |seen| match (refusal, seen.header("authorization")) {
+        (_, Some("Basic bad")) => reply(401, "who are you"),
+        (_, Some("Basic bob")) => reply(403, "not you"),
+        (Some(status), _) => reply(status, ""),
+        (None, _) if seen.body == "junk" => reply(400, ""),
+        (None, _) => {
+            count.fetch_add(1, Ordering::SeqCst);
+            reply(200, "")
+        }
+    });
+    (node.await, stored)
+}
+
+fn trust_upload(kind: &str, user: &str, body: &str) -> String {
+    let lines =
+        format!("Host: r\r\nAuthorization: Basic {user}\r\nContent-Length: {}\r\nConnection: close", body.len());
+    format!("POST /v2/_zot/ext/{kind} HTTP/1.1\r\n{lines}\r\n\r\n{body}")
+}
+
+#[tokio::test]
+async fn a_trust_upload_that_some_nodes_lack_names_them_and_may_be_repeated() {
+    let ((first, first_stored), (last, last_stored)) = (trust_node(None).await, trust_node(None).await);
+    let (full, _) = trust_node(Some(500)).await;
+    let hanging = Stub::raw(|stream, _| async move {
+        tokio::time::sleep(HANG).await;
+        drop(stream);
+    })
+    .await;
+    let dead = nowhere().await;
+    let quick = "partial: warn\ntimeouts: {headers: 300ms}\n";
+    for (addresses, status, missing, accepted, says) in [
+        ([first.address, dead, last.address], 502, vec![1], vec![0, 2], "node zot-1 cannot be reached"),
+        ([first.address, full.address, last.address], 502, vec![1], vec![0, 2], "node zot-1 answered 500"),
+        ([first.address, last.address, hanging.address], 504, vec![2], vec![0, 1], "node zot-2 did not answer in time"),
+        ([first.address, full.address, dead], 502, vec![1, 2], vec![0], "zot-1 answered 500; node zot-2 cannot"),
+        // What the first node cannot take is tried at no other: all of them lack it.
+        ([dead, first.address, last.address], 502, vec![0, 1, 2], vec![], "node zot-0 cannot be reached"),
+        ([full.address, first.address, last.address], 502, vec![0, 1, 2], vec![], "node zot-0 answered 500"),
+    ] {
+        let running = gateway(&addresses, quick).await;
+        for kind in ["cosign", "notation?truststoreType=ca"] {
+            let got = send(running.addresses[0], trust_upload(kind, "alice", "key")).await;
+            assert_eq!(got.status, status, "{}", got.text());
+            let (code, message) = error_of(&got);
+            assert_eq!(code, "UNAVAILABLE");
+            assert!(message.contains("repeating it is safe") && message.contains(says), "{message}");
+            let names = |nodes: &[usize]| nodes.iter().map(|node| format!("zot-{node}")).collect::<Vec<_>>();
+            let detail = serde_json::json!({"nodes": names(&missing), "accepted": names(&accepted)});
+            assert_eq!(json(&got)["errors"][0]["detail"], detail, "{message}");
+        }
+        running.stop().await;
+    }
+    // Once the node is back, the same upload is accepted by all, also by those that have it.
+    let before = (first_stored.load(Ordering::SeqCst), last_stored.load(Ordering::SeqCst));
+    let (again, again_stored) = trust_node(None).await;
+    let running = gateway(&[first.address, again.address, last.address], quick).await;
+    let got = send(running.addresses[0], trust_upload("cosign", "alice", "key")).await;
+    assert_eq!((got.status, got.text()), (200, ""));
+    let after = (first_stored.load(Ordering::SeqCst), last_stored.load(Ordering::SeqCst));
+    assert_eq!((after, again_stored.load(Ordering::SeqCst)), ((before.0 + 1, before.1 + 1), 1));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_trust_upload_that_all_refuse_is_answered_by_the_first_and_asked_of_no_other() {
+    let nodes = [trust_node(None).await.0, trust_node(None).await.0, trust_node(None).await.0];
+    let addresses = [nodes[0].address, nodes[1].address, nodes[2].address];
+    let running = gateway(&addresses, "").await;
+    // Also when the credentials were good a moment ago.
+    for (user, body, status, text) in [
+        ("bad", "key", 401, "who are you"),
+        ("bob", "key", 403, "not you"),
+        ("alice", "junk", 400, ""),
+        ("alice", "key", 200, ""),
+        ("alice", "junk", 400, ""),
+        ("bad", "key", 401, "who are you"),
+    ] {
+        let before = nodes.each_ref().map(|node| node.seen().len());
+        let got = send(running.addresses[0], trust_upload("cosign", user, body)).await;
+        assert_eq!((got.status, got.text()), (status, text), "{user} {body}");
+        let asked: Vec<usize> = nodes.iter().zip(before).map(|(node, before)| node.seen().len() - before).collect();
+        assert_eq!(asked, if status == 200 { [1, 1, 1] } else { [1, 0, 0] }, "{user} {body}");
+    }
+    running.stop().await;
 }
 
 #[tokio::test]

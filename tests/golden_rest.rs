@@ -102,7 +102,7 @@ fn row_of(request: &Request) -> &'static str {
     let fleet = gateway::config(&nodes).fleet();
     let method = request.method.parse().unwrap();
     match plan::plan(&fleet, &method, request.path.as_bytes()) {
-        Plan::Forward(route, _) | Plan::Catalog(route, _) => route.path,
+        Plan::Forward(route, _) | Plan::Mount(route, _) | Plan::Catalog(route, _) => route.path,
         Plan::Broadcast(route) | Plan::Probe(route) | Plan::Documents(route) => route.path,
         Plan::Refuse(Refusal::Redirect(_)) => "(redirected to the clean path)",
         Plan::Unrouted => {

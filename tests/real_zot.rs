@@ -298,6 +298,8 @@ struct Random {
     tags: Vec<(String, String, String)>,
     /// Repository, digest of a blob of it.
     blobs: Vec<(String, String)>,
+    /// The same of those that are part of a tagged image.
+    tagged: Vec<(String, String)>,
     made: usize,
 }
 
@@ -308,6 +310,7 @@ impl Random {
             repositories: Vec::new(),
             tags: Vec::new(),
             blobs: Vec::new(),
+            tagged: Vec::new(),
             made: 0,
         };
         for (repository, facts) in content.facts["repositories"].as_object().unwrap() {
@@ -315,11 +318,17 @@ impl Random {
             for (tag, digest) in facts["tags"].as_object().unwrap() {
                 random.tags.push((repository.clone(), tag.clone(), digest.as_str().unwrap().to_owned()));
             }
-            for digest in facts["manifests"].as_array().unwrap() {
+            let blobs_of = |digest: &Value| {
                 let blobs = content.facts["manifests"][digest.as_str().unwrap()]["blobs"].as_array();
                 let blobs = blobs.into_iter().flatten().map(|blob| blob.as_str().unwrap().to_owned());
-                random.blobs.extend(blobs.map(|blob| (repository.clone(), blob)));
-            }
+                blobs.map(|blob| (repository.clone(), blob)).collect::<Vec<_>>()
+            };
+            random.blobs.extend(facts["manifests"].as_array().unwrap().iter().flat_map(blobs_of));
+            // A tag of a cosign signature is no image.
+            let tags = facts["tags"].as_object().unwrap().iter();
+            random
+                .tagged
+                .extend(tags.filter(|(tag, _)| !tag.starts_with("sha256-")).flat_map(|(_, digest)| blobs_of(digest)));
         }
         random
     }
@@ -363,7 +372,7 @@ impl Random {
 
     fn case(&mut self) -> (&'static str, Vec<Call>) {
         let user = self.user();
-        match self.rng.u8(..20) {
+        match self.rng.u8(..22) {
             0..4 => ("catalog", vec![self.catalog(user)]),
             4..6 => {
                 let paging =
@@ -394,7 +403,8 @@ impl Random {
             }
             14 => ("routes", vec![self.route(user)]),
             15..19 => ("push", self.push(user)),
-            _ => ("upload", self.upload(user)),
+            19 => ("upload", self.upload(user)),
+            _ => ("mount", self.mount(user)),
         }
     }
 
@@ -513,6 +523,27 @@ impl Random {
         calls.extend(ends.iter().filter(|_| self.rng.u8(..3) == 0).cloned());
         calls.extend(looks.iter().filter(|_| self.rng.bool()).cloned());
         calls
+    }
+
+    /// Mounts a blob from anywhere, and looks at it. Without the right source, it must be part of an image.
+    fn mount(&mut self, user: usize) -> Vec<Call> {
+        let target = self.new_repository();
+        let is_right = self.rng.bool();
+        // What was mounted before, of which no image tells, may be where others than alice can read it.
+        let readable = |name: &str| user == 0 || name == "lib" || name.starts_with("public/");
+        let known = if is_right { &self.blobs } else { &self.tagged };
+        let known: Vec<(String, String)> = known.iter().filter(|(name, _)| readable(name)).cloned().collect();
+        let (source, blob) = self.pick(&known).clone();
+        let from = if is_right { source } else { (*self.pick(&["", "nope", "..%2Fx", "lib", "Upper"])).to_owned() };
+        let from = if from.is_empty() { from } else { format!("&from={from}") };
+        let blob = if self.rng.u8(..8) == 0 { format!("sha256:{}", "0".repeat(64)) } else { blob };
+        let escaped = if self.rng.bool() { blob.replace(':', "%3A") } else { blob.clone() };
+        vec![
+            Call::by(user, "POST", format!("/v2/{target}/blobs/uploads/?mount={escaped}{from}")),
+            Call::by(user, "GET", format!("/v2/{target}/blobs/{blob}")),
+            Call::by(user, "HEAD", format!("/v2/{target}/blobs/{blob}")),
+            Call::by(0, "GET", "/v2/_catalog"),
+        ]
     }
 
     /// An upload in pieces, with mistakes.

@@ -19,7 +19,7 @@ const CATCH_ALLS: &[(&str, Class, &str)] = &[
 /// The class in the words of the list.
 fn words(class: Class) -> String {
     match class {
-        Class::RouteOnce(By::PathRepository) => "owner".to_owned(),
+        Class::RouteOnce(By::PathRepository) | Class::Mount => "owner".to_owned(),
         Class::RouteOnce(By::QueryRepository(parameter)) => format!("owner of ?{parameter}="),
         Class::RouteOnce(By::AnyNode) => "any node".to_owned(),
         Class::RouteOnce(By::FirstNode) => "first node".to_owned(),
@@ -61,6 +61,7 @@ fn planned(plan: &Plan) -> (String, Option<&'static str>) {
             Class::RouteOnce(By::QueryRepository(parameter)) => (format!("owner of ?{parameter}="), Some(route.path)),
             _ => ("owner".to_owned(), Some(route.path)),
         },
+        Plan::Mount(route, _) => ("owner".to_owned(), Some(route.path)),
         Plan::Forward(route, To::Any) => ("any node".to_owned(), Some(route.path)),
         Plan::Forward(route, To::First) => ("first node".to_owned(), Some(route.path)),
         Plan::Catalog(route, _) => ("fan-out".to_owned(), Some(route.path)),

@@ -81,7 +81,7 @@ fn images_are_copied_between_repositories_of_different_nodes() {
         let source = fleet.repository_on(from, &format!("from/{from}"));
         fleet.crane.run(&["push", text(&layout), &fleet.image(&format!("{source}:latest"))]);
         for to in 0..NODES.len() {
-            // Both clients offer to mount the blobs from the source, which its own node alone can do.
+            // Both clients offer to mount the blobs from the source.
             let by_crane = fleet.repository_on(to, &format!("to/crane-{from}{to}"));
             fleet.crane.run(&["copy", &fleet.image(&source), &fleet.image(&format!("{by_crane}:latest"))]);
             let by_skopeo = fleet.repository_on(to, &format!("to/skopeo-{from}{to}"));

@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 /// A request as a node got it.
 #[derive(Debug, Clone)]
 pub struct Seen {
+    pub method: http::Method,
     pub target: String,
     pub headers: HeaderMap,
     pub body: Bytes,
@@ -69,7 +70,7 @@ impl Stub {
                         let target = parts.uri.path_and_query().map_or("*", |target| target.as_str()).to_owned();
                         // A client that breaks off has sent nothing that counts.
                         let body = body.collect().await?.to_bytes();
-                        let seen = Seen { target, headers: parts.headers, body };
+                        let seen = Seen { method: parts.method, target, headers: parts.headers, body };
                         let response = answer(&seen);
                         record.lock().unwrap().push(seen);
                         Ok::<_, hyper::Error>(response)

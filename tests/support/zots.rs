@@ -23,7 +23,7 @@ pub fn binary() -> Option<PathBuf> {
 pub struct Zot {
     pub address: SocketAddr,
     child: Child,
-    _root: tempfile::TempDir,
+    root: tempfile::TempDir,
 }
 
 impl Drop for Zot {
@@ -37,6 +37,11 @@ impl Drop for Zot {
 impl Zot {
     /// Starts a zot and waits until it answers.
     pub async fn start(binary: &Path) -> Zot {
+        Zot::start_with(binary, |_| {}).await
+    }
+
+    /// Starts a zot whose configuration is changed.
+    pub async fn start_with(binary: &Path, change: impl FnOnce(&mut Value)) -> Zot {
         let root = tempfile::TempDir::new().unwrap();
         let htpasswd = root.path().join("htpasswd");
         let lines = USERS.map(|(user, password)| format!("{user}:{}\n", bcrypt::hash(password, 4).unwrap()));
@@ -50,6 +55,7 @@ impl Zot {
         config["http"]["port"] = json!(address.port().to_string());
         config["http"]["auth"]["htpasswd"]["path"] = json!(htpasswd);
         config["log"] = json!({"level": "error", "output": root.path().join("log")});
+        change(&mut config);
         let file = root.path().join("config.json");
         std::fs::write(&file, config.to_string()).unwrap();
         let child = Command::new(binary)
@@ -60,7 +66,7 @@ impl Zot {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let zot = Zot { address, child, _root: root };
+        let zot = Zot { address, child, root };
         for _ in 0..600 {
             if tokio::net::TcpStream::connect(address).await.is_ok()
                 && wire::get(address, "/readyz").await.status == 200
@@ -70,6 +76,13 @@ impl Zot {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         panic!("the zot at {address} did not get ready");
+    }
+}
+
+impl Zot {
+    /// The directory where it keeps what it has.
+    pub fn data(&self) -> PathBuf {
+        self.root.path().join("data")
     }
 }
 
