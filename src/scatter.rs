@@ -305,7 +305,8 @@ impl Scatter {
         &self.fleet
     }
 
-    /// One node's answer to a request. Where any node would do, those that fail give way to the next.
+    /// One node's answer to a request. Where any node would do, those that fail give way to the next. A server error is no
+    /// answer: a zot gives none to a document, so that it is the word of something in between, or of a zot that breaks.
     ///
     /// # Errors
     ///
@@ -314,7 +315,8 @@ impl Scatter {
         let mut first = None;
         let deadline = Instant::now() + self.total;
         for node in to.candidates(&self.fleet).into_iter().filter_map(|index| self.fleet.nodes().get(index)) {
-            match self.ask(node.clone(), ask, &ask.target, self.answer_bytes, deadline).await {
+            let answer = self.ask(node.clone(), ask, &ask.target, self.answer_bytes, deadline).await;
+            match answer.and_then(no_server_error) {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => {
                     let Failure { node, kind, cause } = &failure;
@@ -645,6 +647,14 @@ async fn read_body(
 
 fn late(node: &Node, cause: &str) -> Failure {
     Failure { node: node.name.clone(), kind: FailureKind::Late, cause: cause.to_owned() }
+}
+
+fn no_server_error(answer: NodeAnswer) -> Result<NodeAnswer, Failure> {
+    if answer.status.is_server_error() {
+        let kind = FailureKind::Refused(answer.status);
+        return Err(Failure { node: answer.name, kind, cause: format!("status {}", answer.status) });
+    }
+    Ok(answer)
 }
 
 fn unusable(node: &Node, cause: String) -> Failure {
