@@ -13,6 +13,8 @@ mod demo_compare;
 mod demo_replay;
 #[path = "support/oracle.rs"]
 mod oracle;
+#[path = "support/sides.rs"]
+mod sides;
 #[path = "support/wire.rs"]
 mod wire;
 #[path = "support/writer.rs"]
@@ -231,7 +233,7 @@ async fn random_documents(sides: &Sides, failed: &mut Vec<String>) {
     let mut writer = Writer::new(number("ONEZOT_SEED", 1), &content);
     let one = Sender::new(format!("http://{}", sides.one.address));
     let fleet = Sender::new(format!("http://{}", sides.running.addresses[0]));
-    let (mut compared, mut alike) = (0, 0);
+    let (mut compared, mut alike, mut excepted) = (0, 0, 0);
     while compared < number("ONEZOT_DOCUMENTS", 2000) {
         let (document, variables) = writer.request();
         let user = writer.one(&["alice", "alice", "alice", "bob", ""]).to_owned();
@@ -252,21 +254,24 @@ async fn random_documents(sides: &Sides, failed: &mut Vec<String>) {
         compared += 1;
         let mut expected = one.send(&request).await;
         expected.headers.retain(|name, _| !FREE.contains(&name.as_str()) && name != "content-length");
-        let found = demo_compare::differences(&request, &expected, &fleet.send(&request).await);
+        let actual = fleet.send(&request).await;
+        let found = demo_compare::differences(&request, &expected, &actual);
         alike += usize::from(found.is_empty());
-        if !found.is_empty() {
+        if found.is_empty() {
+            continue;
+        }
+        if sides::says_that_it_lacks_a_digest(&document, &actual.body) {
+            excepted += 1;
+        } else {
             failed.push(format!("{:?} {document}: {found:?}", request.user));
         }
     }
-    println!("random documents: {alike} of {compared} alike");
+    println!("random documents: {alike} of {compared} alike, {excepted} with a digest that cannot be found");
+    assert!(excepted <= 2 + compared / 50, "{excepted}");
 }
 
 /// The README's exceptions among documents.
 fn document_exception(request: &demo_compare::Request) -> Option<&'static str> {
-    let composed = ["DerivedImageList", "BaseImageList", "CVEDiffListForImages"];
-    if queries(request).iter().any(|name| composed.contains(&name.as_str())) {
-        return Some("composed queries are not composed yet");
-    }
     let path = percent_encoding::percent_decode_str(&request.path).decode_utf8_lossy().into_owned();
     let text = path + &String::from_utf8_lossy(&request.body.bytes());
     if text.contains("9223372036854775807") || text.contains("[null]") {

@@ -68,6 +68,12 @@ struct Maker {
 
 /// Content of about so many images; the same for the same seed.
 pub fn content(seed: u64, images: usize) -> Content {
+    let (facts, bytes) = parts(seed, images);
+    Content::read(facts.to_string().as_bytes(), Value::Object(bytes).to_string().as_bytes()).unwrap()
+}
+
+/// The same in the form of the recordings: what there is and what happened, and the bytes.
+pub fn parts(seed: u64, images: usize) -> (Value, Map<String, Value>) {
     let mut maker =
         Maker { random: fastrand::Rng::with_seed(seed), manifests: BTreeMap::new(), bytes: BTreeMap::new() };
     let mut plain: Vec<Made> = Vec::new();
@@ -91,7 +97,8 @@ pub fn content(seed: u64, images: usize) -> Content {
                 1..6 => format!("b{}", maker.random.usize(..images)),
                 _ => maker.one(&TAGS).to_owned(),
             };
-            let user = if maker.random.bool() { "alice" } else { "bob" };
+            let is_bobs = repository.starts_with("team-b/") || repository.starts_with("flow/bob/");
+            let user = if is_bobs && maker.random.bool() { "bob" } else { "alice" };
             pushes.push(json!({"repository": repository, "reference": reference, "digest": made.digest, "user": user}));
         }
     }
@@ -114,7 +121,7 @@ pub fn content(seed: u64, images: usize) -> Content {
         let times = maker.random.usize(..6);
         if times < 3 {
             let (repository, reference) = (&push["repository"], &push["reference"]);
-            pulls.push(json!({"repository": repository, "reference": reference, "times": 1 + times}));
+            pulls.push(json!({"repository": repository, "reference": reference, "times": 1 + times, "user": "alice"}));
         }
     }
     let marks: Vec<Value> = NAMES
@@ -125,12 +132,12 @@ pub fn content(seed: u64, images: usize) -> Content {
         .collect();
     let facts =
         json!({"manifests": maker.manifests, "pushes": pushes, "pulls": pulls, "stars": marks, "bookmarks": marks});
-    let encoded: Map<String, Value> = maker
+    let bytes = maker
         .bytes
         .iter()
         .map(|(digest, bytes)| (digest.clone(), json!(base64::prelude::BASE64_STANDARD.encode(bytes))))
         .collect();
-    Content::read(facts.to_string().as_bytes(), Value::Object(encoded).to_string().as_bytes()).unwrap()
+    (facts, bytes)
 }
 
 impl Maker {

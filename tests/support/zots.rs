@@ -145,6 +145,12 @@ impl Content {
         }
     }
 
+    /// Other content in the form of the recorded one.
+    pub fn of(facts: Value, bytes: serde_json::Map<String, Value>) -> Content {
+        let text = |value: Value| value.as_str().unwrap().to_owned();
+        Content { facts, bytes: bytes.into_iter().map(|(digest, value)| (digest, text(value))).collect() }
+    }
+
     /// The bytes behind a digest.
     pub fn bytes(&self, digest: &str) -> Vec<u8> {
         BASE64_STANDARD.decode(&self.bytes[digest]).unwrap()
