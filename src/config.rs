@@ -257,6 +257,9 @@ impl Config {
                 return Err((format!("nodes[{index}].url"), problem));
             }
         }
+        let names: Vec<String> = self.nodes.iter().map(NodeConfig::name).collect();
+        let check = self.placement.check(names.iter().map(String::as_str));
+        check.map_err(|(key, problem)| (format!("placement.{key}"), problem))?;
         if self.listen.is_empty() {
             return Err(("listen".to_owned(), "there is no address to listen on; give one, HOST:PORT".to_owned()));
         }

@@ -2,7 +2,7 @@
 //! the proxy carries out.
 
 use crate::digest::BlobDigest;
-use crate::fleet::{Fleet, Owner};
+use crate::fleet::{Fleet, Owner, Why};
 use crate::page::{CatalogPage, query_value, query_values, without_parameters};
 use crate::path::{self, Target};
 use crate::rules::{By, Class, NOWHERE, ROUTES, Route};
@@ -322,12 +322,21 @@ pub struct Ownership<'a> {
 
 impl fmt::Display for Ownership<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Owner { node: index, hash } = self.owner;
+        let Owner { node: index, why } = self.owner;
         let nodes = self.fleet.nodes();
         if let Some(node) = nodes.get(index) {
             write!(f, "{} ({}), ", node.name, node.url)?;
         }
-        write!(f, "owner by hash: {hash:016x} mod {} is {index}", nodes.len())
+        match why {
+            Why::Hash(hash) => write!(f, "owner by hash: {hash:016x} mod {} is {index}", nodes.len()),
+            Why::Rendezvous(weight) => {
+                write!(f, "owner by rendezvous: {weight:016x} is the largest of {}", nodes.len())
+            }
+            Why::Map(at) => {
+                let prefix = self.fleet.placement().map.get(at).map_or("", |entry| entry.prefix.as_str());
+                write!(f, "owner by the map: {prefix:?} is the longest prefix")
+            }
+        }
     }
 }
 

@@ -244,7 +244,7 @@ fn the_recorded_placement_is_the_gateways() {
     assert_eq!(recorded.len(), 26);
     for (repository, node, hash) in recorded {
         let owner = placement.owner(&repository, NODES);
-        assert_eq!((owner.node, owner.hash), (node, hash), "{repository}");
+        assert_eq!((owner.node, owner.why), (node, onezot::fleet::Why::Hash(hash)), "{repository}");
     }
 }
 

@@ -163,6 +163,7 @@ fn environment_layers(
         let value = match path.last().map(String::as_str) {
             Some("listen" | "trusted_proxies") => Value::Array(split_list(&text).map(Value::from).collect()),
             Some("nodes") => Value::Array(split_list(&text).map(node_from_text).collect()),
+            Some("map") => Value::Array(split_list(&text).map(mapped_from_text).collect()),
             // A key of 16 digits is a string all the same.
             Some("admin") if text.is_empty() => Value::Null,
             // YAML would read [::1]:9100 as a list.
@@ -218,6 +219,12 @@ fn node_from_text(text: &str) -> Value {
         node.insert("name".to_owned(), Value::from(name));
     }
     Value::Object(node)
+}
+
+/// `PREFIX=NODE`.
+fn mapped_from_text(text: &str) -> Value {
+    let (prefix, node) = text.split_once('=').unwrap_or((text, ""));
+    serde_json::json!({"prefix": prefix, "node": node})
 }
 
 fn flags_layer(flags: &Flags) -> Value {
@@ -325,7 +332,10 @@ mod tests {
                 Some("trusted_proxies") => "10.0.0.0/8, ::1",
                 Some("listen" | "admin") => "127.0.0.1:1",
                 Some("hash_key") => "bbbbbbbbbbbbbbbb",
-                Some("strategy") => "hash",
+                Some("strategy") => "rendezvous",
+                Some("fallback") => "rendezvous",
+                // A map counts with its strategy only.
+                Some("map") => "",
                 Some("metadata") => "shared",
                 Some("partial") => "warn",
                 Some("format") => "json",
@@ -336,8 +346,14 @@ mod tests {
             };
             let config = load(TWO, &[(name.as_str(), value)], &Flags::default()).unwrap();
             let plain = load(TWO, &[], &Flags::default()).unwrap();
-            assert!(config != plain || name == "ONEZOT_PLACEMENT_STRATEGY", "{name} changes nothing");
+            assert!(config != plain || name == "ONEZOT_PLACEMENT_MAP", "{name} changes nothing");
         }
+        let environment = [("ONEZOT_PLACEMENT_STRATEGY", "map"), ("ONEZOT_PLACEMENT_MAP", "team-a=a, team-b/x=b")];
+        let map = load(TWO, &environment, &Flags::default()).unwrap().placement.map;
+        assert_eq!(
+            map.iter().map(|entry| (&*entry.prefix, &*entry.node)).collect::<Vec<_>>(),
+            [("team-a", "a"), ("team-b/x", "b")]
+        );
     }
 
     #[test]

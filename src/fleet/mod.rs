@@ -4,7 +4,7 @@ mod node;
 mod placement;
 
 pub use node::{Node, NodeUrl};
-pub use placement::{HashKey, Owner, Placement, Strategy};
+pub use placement::{Fallback, HashKey, Mapped, Owner, Placement, Strategy, Why};
 
 use futures::future::join_all;
 use std::sync::Arc;
@@ -44,7 +44,7 @@ impl Fleet {
 
     /// The owner of `repository`.
     pub fn owner(&self, repository: &str) -> Owner {
-        self.placement.owner(repository, self.nodes.len())
+        self.placement.place(repository, self.nodes.iter().map(|node| node.name.as_str()))
     }
 
     /// The nodes in the order in which they are tried where any would do: as configured, those that failed a
