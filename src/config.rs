@@ -30,6 +30,8 @@ pub struct Config {
     pub nodes: Vec<NodeConfig>,
     /// Which node owns a repository.
     pub placement: Placement,
+    /// Whether repositories are looked for where the placement does not have them.
+    pub locate: Locate,
     /// Whether each node keeps its own stars and bookmarks.
     pub metadata: Metadata,
     /// What becomes of a fan-out when a node fails.
@@ -78,6 +80,17 @@ pub struct NodeConfig {
     pub name: Option<String>,
     /// `http://HOST:PORT`.
     pub url: NodeUrl,
+}
+
+/// Whether repositories are looked for where the placement does not have them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Locate {
+    /// They are where the placement says: nobody looks elsewhere.
+    #[default]
+    Owner,
+    /// Where the owner does not have one, all other nodes are asked.
+    Search,
 }
 
 /// Whether each node keeps its own stars and bookmarks.
@@ -181,6 +194,7 @@ impl Default for Config {
             trusted_proxies: Vec::new(),
             nodes: Vec::new(),
             placement: Placement::default(),
+            locate: Locate::default(),
             metadata: Metadata::default(),
             partial: Partial::default(),
             timeouts: Timeouts::default(),
@@ -323,7 +337,11 @@ impl Config {
     /// The fleet that the configuration names.
     pub fn fleet(&self) -> Fleet {
         let nodes = self.nodes.iter().map(|node| Node::new(node.name(), node.url.clone()));
-        Fleet::new(nodes.collect(), self.placement.clone())
+        let fleet = Fleet::new(nodes.collect(), self.placement.clone());
+        match self.locate {
+            Locate::Owner => fleet,
+            Locate::Search => fleet.locating(),
+        }
     }
 }
 

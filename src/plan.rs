@@ -106,7 +106,7 @@ pub fn plan(fleet: &Fleet, method: &Method, target: &[u8]) -> Plan {
         return Plan::Forward(route, To::Any);
     }
     match route.class {
-        Class::RouteOnce(By::PathRepository) => Plan::Forward(route, repository.map_or(To::Any, owner)),
+        Class::RouteOnce(By::PathRepository(_)) => Plan::Forward(route, repository.map_or(To::Any, owner)),
         Class::RouteOnce(By::QueryRepository(name)) => {
             let repository = query.and_then(|query| query_value(query, name)).filter(|name| !name.is_empty());
             Plan::Forward(route, repository.map_or(To::Any, |repository| owner(&repository)))
@@ -336,6 +336,7 @@ impl fmt::Display for Ownership<'_> {
                 let prefix = self.fleet.placement().map.get(at).map_or("", |entry| entry.prefix.as_str());
                 write!(f, "owner by the map: {prefix:?} is the longest prefix")
             }
+            Why::Found => f.write_str("found there"),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The proxy: carries out the plan of each request. What streams goes through pingora; what is merged is asked through
 //! [`crate::scatter`] and answered here.
 
+mod located;
+
 use crate::answer::{self, Answer};
 use crate::config::{Config, Partial};
 use crate::door;
@@ -17,6 +19,7 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use http::header::{self, HOST, LOCATION};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
+use located::{ELSEWHERE, Reading, UNKNOWN};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::prelude::{Error, ErrorType, HttpPeer, Result};
@@ -69,7 +72,11 @@ pub struct Ctx {
     resent: u32,
     sender: Option<Sender>,
     /// The target that a node gets instead of the client's.
-    in_its_place: Option<&'static str>,
+    in_its_place: Option<String>,
+    /// The request, if it is a read that may start again where its repository is.
+    reading: Option<Box<Reading>>,
+    /// Whether the answer may open an upload session, which stays on its node.
+    opens_session: bool,
     class: &'static str,
     /// Why the request failed, for the log and for the client.
     failure: Option<Failure>,
@@ -117,17 +124,31 @@ impl Gateway {
         None
     }
 
-    async fn answer_catalog(&self, ask: CatalogAsk, headers: HeaderMap, sender: Sender) -> Answer {
-        let CatalogAsk { upstream, target, page } = ask;
-        let ask = Ask {
-            method: Method::GET,
-            target: upstream,
-            headers,
+    /// A request as it came, without its body.
+    fn ask_of(&self, header: &RequestHeader, sender: Sender) -> Ask {
+        Ask {
+            method: header.method.clone(),
+            // What is planned to be asked of nodes is ASCII.
+            target: String::from_utf8_lossy(header.raw_path()).into_owned(),
+            headers: header.headers.clone(),
             sender,
             body: Bytes::new(),
-            is_read: true,
+            is_read: header.method.is_safe(),
             share: self.scatter.share(),
-        };
+        }
+    }
+
+    /// The plan of a request. A mount needs no body: one that has a body streams, and is what the owner makes of it.
+    fn plan(&self, header: &RequestHeader, has_body: bool) -> Plan {
+        match plan::plan(&self.fleet, &header.method, header.raw_path()) {
+            Plan::Mount(route, mount) if has_body => Plan::Forward(route, mount.to()),
+            plan => plan,
+        }
+    }
+
+    async fn answer_catalog(&self, catalog: CatalogAsk, ask: Ask) -> Answer {
+        let CatalogAsk { upstream, target, page } = catalog;
+        let ask = Ask { target: upstream, ..ask };
         match self.scatter.catalogs(&ask).await.judge(self.config.partial) {
             Verdict::Parts { parts, headers, mut failures } => {
                 let whole = crate::merge::catalogs(parts);
@@ -155,15 +176,13 @@ impl Gateway {
         }
     }
 
-    async fn answer_broadcast(&self, session: &mut Session, target: String, sender: Sender) -> Result<Answer> {
+    async fn answer_broadcast(&self, session: &mut Session, ask: Ask) -> Result<Answer> {
         let limit = self.config.limits.body_bytes.as_u64();
         let body = match self.read_body(session, limit).await? {
             Ok(body) => body,
             Err(refusal) => return Ok(refusal),
         };
-        let header = session.req_header();
-        let (method, headers) = (header.method.clone(), header.headers.clone());
-        let ask = Ask { method, target, headers, sender, body, is_read: false, share: self.scatter.share() };
+        let ask = Ask { body, ..ask };
         // A broadcast writes: a node that lacks it is always an error, whatever is allowed for reads.
         let gathered = self.scatter.broadcast(&ask).await;
         let accepted = gathered.accepted();
@@ -187,18 +206,10 @@ impl Gateway {
     }
 
     /// Answers a GraphQL request; `None` if it streams as it came to the node that the context then names.
-    async fn documents(
-        &self,
-        session: &mut Session,
-        target: String,
-        sender: Sender,
-        ctx: &mut Ctx,
-    ) -> Result<Option<Answer>> {
+    async fn documents(&self, session: &mut Session, ask: Ask, ctx: &mut Ctx) -> Result<Option<Answer>> {
         let limit = self.config.limits.graphql_bytes.as_u64();
-        let header = session.req_header();
-        let (method, headers) = (header.method.clone(), header.headers.clone());
         // The body of a GET does not count, and is left alone.
-        let body = if method == Method::GET {
+        let body = if ask.method == Method::GET {
             Bytes::new()
         } else {
             match self.read_body(session, limit).await? {
@@ -206,8 +217,17 @@ impl Gateway {
                 Err(refusal) => return Ok(Some(refusal)),
             }
         };
-        let ask = Ask { method, target, headers, sender, body, is_read: true, share: self.scatter.share() };
-        match self.plan_document(&ask).await {
+        let ask = Ask { body, is_read: true, ..ask };
+        let mut planning = self.plan_document(&ask).await;
+        if self.fleet.locates()
+            && let Planning::Plan(_, plan) = &planning
+        {
+            if let Err(failure) = self.locate_all(plan, &ask).await {
+                return Ok(Some(answer::document_failed(&[failure])));
+            }
+            planning = self.plan_document(&ask).await;
+        }
+        match planning {
             Planning::Answer(answer) => Ok(Some(answer)),
             Planning::Plan(request, plan) => match plan {
                 // A WebSocket would go on asking the one node: its handshake does not stream.
@@ -284,6 +304,8 @@ impl ProxyHttp for Gateway {
             resent: 0,
             sender: None,
             in_its_place: None,
+            reading: None,
+            opens_session: false,
             class: "refused",
             failure: None,
             _in_flight: self.in_flight.token(),
@@ -321,58 +343,67 @@ impl ProxyHttp for Gateway {
         let proxies = &self.config.trusted_proxies;
         let is_trusted = address.is_some_and(|address| proxies.iter().any(|range| range.contains(address)));
         let sender = Sender { address, host: header.headers.get(HOST).cloned(), is_trusted };
-        let mut plan = plan::plan(&self.fleet, &header.method, header.raw_path());
-        // A mount needs no body. One that has a body streams, and is what the owner makes of it.
-        if let Plan::Mount(route, mount) = &plan
-            && !session.as_mut().is_body_done()
-        {
-            plan = Plan::Forward(route, mount.to());
-        }
+        let has_body = !session.as_mut().is_body_done();
         let header = session.req_header();
+        let mut plan = self.plan(header, has_body);
+        if self.fleet.locates() {
+            if let Err(failure) = self.locate(&plan, &self.ask_of(header, sender.clone())).await {
+                return send(session, failed(&failure)).await;
+            }
+            plan = self.plan(session.req_header(), has_body);
+        }
         let is_merged = matches!(plan, Plan::Catalog(..) | Plan::Broadcast(_) | Plan::Documents(_));
         let permit = is_merged.then(|| self.merges.try_acquire());
         if matches!(permit, Some(Err(_))) {
             return send(session, answer::busy()).await;
         }
         let mut own = match plan {
-            Plan::Forward(_, to) => {
+            Plan::Forward(route, to) => {
                 ctx.class = "route-once";
                 ctx.candidates = to.candidates(&self.fleet);
                 ctx.in_a_hurry = matches!(to, To::Any);
-                ctx.sender = Some(sender);
-                return Ok(false);
+                ctx.sender = Some(sender.clone());
+                if !self.fleet.locates() {
+                    return Ok(false);
+                }
+                let ask = self.ask_of(session.req_header(), sender);
+                match self.located(route, &to, ask, ctx).await {
+                    Ok(None) => return Ok(false),
+                    Ok(Some(answer)) => answer,
+                    Err(failure) => failed(&failure),
+                }
             }
             Plan::Mount(_, mount) => {
                 ctx.class = "mount";
                 ctx.candidates = vec![mount.owner.node];
-                let target = String::from_utf8_lossy(header.raw_path()).into_owned();
-                let (method, headers, share) = (header.method.clone(), header.headers.clone(), self.scatter.share());
-                let ask = Ask { method, target, headers, sender, body: Bytes::new(), is_read: false, share };
-                self.answer_mount(session, &mount, &ask).await?
+                let ask = self.ask_of(session.req_header(), sender);
+                let mut answer = self.answer_mount(session, &mount, &ask).await?;
+                if let Some(marked) = self.marked_session(mount.owner.node, &answer.headers) {
+                    answer.headers.insert(LOCATION, marked);
+                }
+                answer
             }
             Plan::Unrouted => {
                 ctx.class = "unrouted";
                 ctx.candidates = To::Any.candidates(&self.fleet);
                 ctx.in_a_hurry = true;
                 ctx.sender = Some(sender);
-                ctx.in_its_place = Some(NOWHERE);
+                ctx.in_its_place = Some(NOWHERE.to_owned());
                 return Ok(false);
             }
-            Plan::Catalog(_, ask) => {
+            Plan::Catalog(_, catalog) => {
                 ctx.class = "fan-out";
-                let headers = header.headers.clone();
-                self.answer_catalog(ask, headers, sender).await
+                self.answer_catalog(catalog, self.ask_of(session.req_header(), sender)).await
             }
             Plan::Broadcast(_) => {
                 ctx.class = "broadcast";
-                // Planning has shown that the target is ASCII.
-                let target = String::from_utf8_lossy(header.raw_path()).into_owned();
-                self.answer_broadcast(session, target, sender).await?
+                let ask = self.ask_of(session.req_header(), sender);
+                self.answer_broadcast(session, ask).await?
             }
             Plan::Documents(_) => {
                 ctx.class = "documents";
-                let target = String::from_utf8_lossy(header.raw_path()).into_owned();
-                match self.documents(session, target, sender, ctx).await? {
+                let ask = self.ask_of(session.req_header(), sender);
+                match self.documents(session, ask, ctx).await? {
                     Some(answer) => answer,
                     None => return Ok(false),
                 }
@@ -440,13 +471,17 @@ impl ProxyHttp for Gateway {
         client_reused: bool,
     ) -> Box<Error> {
         let upstream = *error.esource() == ErrorSource::Upstream;
-        if let Some(node) = ctx.node(&self.fleet).filter(|_| upstream) {
+        if let Some(node) = ctx.node(&self.fleet).filter(|_| upstream && *error.etype() != ErrorType::new(UNKNOWN)) {
             ctx.failure = Some(failure_of(node, &error));
         }
         // What may have had effect is never repeated. A read is, once, when the pooled connection was dead; and where
         // any node would do, it goes on to the next, as long as the client has seen nothing.
         let untouched = !is_answered(session) && !session.as_ref().retry_buffer_truncated();
         let may_repeat = upstream && untouched && session.req_header().method.is_safe();
+        if *error.etype() == ErrorType::new(ELSEWHERE) {
+            error.set_retry(true);
+            return error;
+        }
         error.retry.decide_reuse(client_reused);
         let stale = error.retry() && ctx.resent == 0;
         if may_repeat && stale {
@@ -472,7 +507,7 @@ impl ProxyHttp for Gateway {
         let (Some(node), Some(sender)) = (ctx.node(&self.fleet), &ctx.sender) else {
             return Err(Error::explain(ErrorType::InternalError, "a request without a plan"));
         };
-        if let Some(target) = ctx.in_its_place {
+        if let Some(target) = &ctx.in_its_place {
             upstream.set_raw_path(target.as_bytes())?;
         }
         for (name, value) in onward::edits(node, sender, &session.req_header().headers) {
@@ -485,6 +520,7 @@ impl ProxyHttp for Gateway {
     }
 
     async fn response_filter(&self, session: &mut Session, upstream: &mut ResponseHeader, ctx: &mut Ctx) -> Result<()> {
+        self.absent(upstream.status, ctx).await?;
         close_when_stopping(session);
         if session.req_header().version < Version::HTTP_11 {
             // Chunks are unknown to it: without a length, the end of the connection is the end of the body.
@@ -497,6 +533,12 @@ impl ProxyHttp for Gateway {
         }
         if let Some(relative) = self.relative_location(&upstream.headers) {
             upstream.insert_header(LOCATION, relative)?;
+        }
+        if ctx.opens_session
+            && let Some(&node) = ctx.candidates.get(ctx.tried)
+            && let Some(marked) = self.marked_session(node, &upstream.headers)
+        {
+            upstream.insert_header(LOCATION, marked)?;
         }
         Ok(())
     }
@@ -652,6 +694,13 @@ fn without_node(fleet: &Fleet, location: &str) -> Option<String> {
     };
     fleet.node_at(&authority)?;
     origin_form(location)
+}
+
+/// What a client is told of a node that failed.
+fn failed(failure: &Failure) -> Answer {
+    let Failure { node, kind, cause } = failure;
+    tracing::warn!(node, %kind, cause, "a node failed a request");
+    answer::node_failed(failure)
 }
 
 fn down(node: &Node, cause: &str) -> Failure {

@@ -7,6 +7,7 @@ use crate::page::ListPage;
 use crate::plan::To;
 use crate::rules::{self, Items, Names, Query, QueryClass, Sort};
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -37,6 +38,8 @@ pub enum DocumentPlan {
         to: To,
         /// If the node's answer can only be an error: why onezot thinks so. Data would be one node's part.
         must_fail: Option<String>,
+        /// The repositories that it names.
+        repositories: BTreeSet<String>,
     },
     /// Its root fields are answered one by one, and the answers put together.
     Fields(Vec<Planned>),
@@ -45,10 +48,29 @@ pub enum DocumentPlan {
 }
 
 impl DocumentPlan {
+    /// The repositories whose owners are asked, each once.
+    pub fn repositories(&self) -> BTreeSet<String> {
+        match self {
+            DocumentPlan::Whole { repositories, .. } => repositories.clone(),
+            DocumentPlan::Fields(fields) => repositories(fields),
+            DocumentPlan::Refuse(_) => BTreeSet::new(),
+        }
+    }
+
     /// A document that any node refuses in its own words.
     pub fn must_fail(why: String) -> DocumentPlan {
-        DocumentPlan::Whole { to: To::Any, must_fail: Some(why) }
+        DocumentPlan::Whole { to: To::Any, must_fail: Some(why), repositories: BTreeSet::new() }
     }
+}
+
+/// The repositories whose owners are asked for fields.
+fn repositories(fields: &[Planned]) -> BTreeSet<String> {
+    let asked = fields.iter().flat_map(|planned| match &planned.step {
+        Step::Ask { to, .. } => vec![to],
+        Step::FanOut(_) => Vec::new(),
+        Step::Compose(recipe) => recipe.owners(),
+    });
+    asked.filter_map(|to| if let To::Owner { repository, .. } = to { Some(repository.clone()) } else { None }).collect()
 }
 
 /// A root field and what is done for it.
@@ -190,7 +212,8 @@ fn whole_if_one(fields: Result<Vec<Planned>, String>) -> DocumentPlan {
             _ => node = Some(to.clone()),
         }
     }
-    DocumentPlan::Whole { to: node.unwrap_or(To::Any), must_fail }
+    let repositories = repositories(&fields);
+    DocumentPlan::Whole { to: node.unwrap_or(To::Any), must_fail, repositories }
 }
 
 /// Whether two requests go to the same node.
@@ -420,7 +443,7 @@ pub fn explain_upstream(f: &mut fmt::Formatter<'_>, upstream: &Upstream) -> fmt:
 impl fmt::Display for Explained<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.plan {
-            DocumentPlan::Whole { to, must_fail } => {
+            DocumentPlan::Whole { to, must_fail, .. } => {
                 writeln!(f, "whole: {}", self.node(to))?;
                 writeln!(f, "  sends: the client's own bytes")?;
                 if let Some(why) = must_fail {

@@ -29,14 +29,27 @@ pub enum Class {
 /// Which node answers a route-once request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum By {
-    /// The owner of the repository in the path.
-    PathRepository,
+    /// The owner of the repository in the path; what a 404 to a read says is not there.
+    PathRepository(Part),
     /// The owner of the repository that this query parameter names; any node when it names none.
     QueryRepository(&'static str),
     /// The first node in order that can be reached: all nodes give the same answer.
     AnyNode,
     /// Always the first node in order: what it stores is on no other node.
     FirstNode,
+}
+
+/// What of a repository a read is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// The repository.
+    Repository,
+    /// The tag or digest that the path ends with.
+    Reference,
+    /// The digest that the path ends with.
+    Digest,
+    /// A 404 says nothing of what is there.
+    Untold,
 }
 
 impl std::fmt::Display for Class {
@@ -79,7 +92,10 @@ const PUT: &[Method] = &[Method::PUT];
 const GET_HEAD: &[Method] = &[Method::GET, Method::HEAD];
 const GET_POST: &[Method] = &[Method::GET, Method::POST];
 
-const OWNER: Class = Class::RouteOnce(By::PathRepository);
+const fn owner(part: Part) -> Class {
+    Class::RouteOnce(By::PathRepository(part))
+}
+
 const ANY_NODE: Class = Class::RouteOnce(By::AnyNode);
 const FIRST_NODE: Class = Class::RouteOnce(By::FirstNode);
 
@@ -91,12 +107,12 @@ pub const NOWHERE: &str = "/v2/-";
 pub static ROUTES: &[Route] = &[
     route("/v2/", ALL, ANY_NODE),
     route("/v2/_catalog", GET, Class::Catalog),
-    route("/v2/<name>/tags/list", ALL, OWNER),
-    route("/v2/<name>/manifests/<reference>", ALL, OWNER),
-    route("/v2/<name>/blobs/<digest>", ALL, OWNER),
+    route("/v2/<name>/tags/list", ALL, owner(Part::Repository)),
+    route("/v2/<name>/manifests/<reference>", ALL, owner(Part::Reference)),
+    route("/v2/<name>/blobs/<digest>", ALL, owner(Part::Digest)),
     route("/v2/<name>/blobs/uploads/", ALL, Class::Mount),
-    route("/v2/<name>/blobs/uploads/<session>", ALL, OWNER),
-    route("/v2/<name>/referrers/<digest>", ALL, OWNER),
+    route("/v2/<name>/blobs/uploads/<session>", ALL, owner(Part::Untold)),
+    route("/v2/<name>/referrers/<digest>", ALL, owner(Part::Untold)),
     route("/v2/_oci/ext/discover", ALL, ANY_NODE),
     route("/v2/_zot/ext/mgmt*", ALL, ANY_NODE),
     route("/v2/_zot/ext/search*", GET_POST, Class::Documents),

@@ -115,10 +115,10 @@ fn verify_accepts_what_is_right_and_names_what_is_wrong() {
     let path = file.path().to_str().unwrap();
     std::fs::write(path, "nodes: [{name: a, url: 'http://a:5000'}]\n").unwrap();
     assert_eq!(run(&["verify", path]), (0, format!("{path}: ok, 1 nodes\n"), String::new()));
-    std::fs::write(path, "nodes:\n- {name: a, url: 'http://a:5000'}\nlocate: owner\n").unwrap();
+    std::fs::write(path, "nodes:\n- {name: a, url: 'http://a:5000'}\npagination: auto\n").unwrap();
     let (code, out, error) = run(&["verify", path]);
     assert_eq!((code, out.as_str()), (78, ""));
-    assert!(error.starts_with(&format!("onezot: {path}:3:1: locate: unknown field `locate`")), "{error}");
+    assert!(error.starts_with(&format!("onezot: {path}:3:1: pagination: unknown field `pagination`")), "{error}");
     let (code, _, error) = run(&["serve", "--config", path]);
     assert_eq!(code, 78, "{error}");
 }

@@ -19,7 +19,7 @@ const CATCH_ALLS: &[(&str, Class, &str)] = &[
 /// The class in the words of the list.
 fn words(class: Class) -> String {
     match class {
-        Class::RouteOnce(By::PathRepository) | Class::Mount => "owner".to_owned(),
+        Class::RouteOnce(By::PathRepository(_)) | Class::Mount => "owner".to_owned(),
         Class::RouteOnce(By::QueryRepository(parameter)) => format!("owner of ?{parameter}="),
         Class::RouteOnce(By::AnyNode) => "any node".to_owned(),
         Class::RouteOnce(By::FirstNode) => "first node".to_owned(),

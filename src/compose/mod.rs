@@ -32,6 +32,16 @@ pub enum Recipe {
     CveDiff(Box<CveDiff>),
 }
 
+impl Recipe {
+    /// The owners of the repositories that the field names.
+    pub fn owners(&self) -> Vec<&To> {
+        match self {
+            Recipe::Lineage(lineage) => vec![lineage.owner()],
+            Recipe::CveDiff(diff) => diff.owners().to_vec(),
+        }
+    }
+}
+
 /// What a field that names a repository comes to.
 pub enum Composed {
     /// One node knows all of it.

@@ -336,6 +336,7 @@ mod tests {
                 Some("fallback") => "rendezvous",
                 // A map counts with its strategy only.
                 Some("map") => "",
+                Some("locate") => "search",
                 Some("metadata") => "shared",
                 Some("partial") => "warn",
                 Some("format") => "json",
@@ -362,7 +363,7 @@ mod tests {
             (
                 "nodez: []\n",
                 "FILE:1:1: nodez: unknown field `nodez`, expected one of listen, admin, trusted_proxies, \
-                            nodes, placement, metadata, partial, timeouts, limits, log; did you mean `nodes`?",
+                            nodes, placement, locate, metadata, partial, timeouts, limits, log; did you mean `nodes`?",
             ),
             (
                 "nodes:\n- {name: a, url: 'ftp://a'}\n",

@@ -2,9 +2,12 @@
 
 mod node;
 mod placement;
+mod places;
 
 pub use node::{Node, NodeUrl};
 pub use placement::{Fallback, HashKey, Mapped, Owner, Placement, Strategy, Why};
+pub use places::Place;
+use places::Places;
 
 use futures::future::join_all;
 use std::sync::Arc;
@@ -21,6 +24,8 @@ const RESOLVE_SOON: Duration = Duration::from_secs(1);
 pub struct Fleet {
     nodes: Vec<Arc<Node>>,
     placement: Placement,
+    /// Where repositories were found; `None` where nobody looks.
+    places: Option<Places>,
     /// Wakes [`Fleet::keep_resolved`] before its time.
     stale: Notify,
 }
@@ -29,7 +34,41 @@ impl Fleet {
     /// A fleet of `nodes`, which are not none.
     pub fn new(nodes: Vec<Node>, placement: Placement) -> Fleet {
         debug_assert!(!nodes.is_empty(), "a configuration without nodes is refused");
-        Fleet { nodes: nodes.into_iter().map(Arc::new).collect(), placement, stale: Notify::new() }
+        Fleet { nodes: nodes.into_iter().map(Arc::new).collect(), placement, places: None, stale: Notify::new() }
+    }
+
+    /// The same fleet, whose repositories are looked for where the placement does not have them.
+    pub fn locating(self) -> Fleet {
+        Fleet { places: Some(Places::default()), ..self }
+    }
+
+    /// Whether repositories are looked for.
+    pub fn locates(&self) -> bool {
+        self.places.is_some() && self.nodes.len() > 1
+    }
+
+    /// Where a repository was found a short while ago.
+    pub fn place(&self, repository: &str) -> Option<Place> {
+        self.places.as_ref()?.get(repository)
+    }
+
+    /// Remembers where a repository is, for a while.
+    pub fn remember(&self, repository: &str, place: Place) {
+        if let Some(places) = &self.places {
+            places.insert(repository, place);
+        }
+    }
+
+    /// Forgets where a repository was.
+    pub fn forget(&self, repository: &str) {
+        if let Some(places) = &self.places {
+            places.remove(repository);
+        }
+    }
+
+    /// The name of the node at an index.
+    pub fn name(&self, node: usize) -> &str {
+        self.nodes.get(node).map_or("", |node| node.name.as_str())
     }
 
     /// The nodes in order.
@@ -42,8 +81,17 @@ impl Fleet {
         &self.placement
     }
 
-    /// The owner of `repository`.
+    /// The node that a repository's requests go to: where it was found, or else its owner by the placement.
     pub fn owner(&self, repository: &str) -> Owner {
+        let placed = self.placed(repository);
+        match self.place(repository) {
+            Some(place) if place.first != placed.node => Owner { node: place.first, why: Why::Found },
+            _ => placed,
+        }
+    }
+
+    /// The owner of `repository` by the placement.
+    pub fn placed(&self, repository: &str) -> Owner {
         self.placement.place(repository, self.nodes.iter().map(|node| node.name.as_str()))
     }
 

@@ -128,6 +128,8 @@ pub enum Why {
     Rendezvous(u64),
     /// An entry of the map, by its place.
     Map(usize),
+    /// It was found there, though the placement says otherwise.
+    Found,
 }
 
 impl Placement {

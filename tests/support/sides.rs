@@ -86,6 +86,14 @@ impl Sides {
         Sides { one: Sender::to(&all[0]), gateway, running, nodes: all }
     }
 
+    /// One node with everything, and others behind a gateway.
+    pub fn of(one: Node, others: Vec<Node>, running: onezot::server::Running) -> Sides {
+        let gateway = Sender::new(format!("http://{}", running.addresses[0]));
+        let mut nodes = vec![one];
+        nodes.extend(others);
+        Sides { one: Sender::to(&nodes[0]), gateway, running, nodes }
+    }
+
     /// How many requests the gateway has sent since this was last asked.
     pub fn sent(&self) -> usize {
         let (documents, others) = self.sent_by_kind();

@@ -286,6 +286,11 @@ impl CveDiff {
         Outcome::failed(failures.into_iter().collect())
     }
 
+    /// The owners of the two images.
+    pub fn owners(&self) -> [&To; 2] {
+        self.images.each_ref().map(|image| &image.owner)
+    }
+
     /// What `onezot explain` prints.
     pub fn explain(&self, f: &mut fmt::Formatter<'_>, fleet: &Fleet) -> fmt::Result {
         for (image, which) in self.images.iter().zip(["first", "second"]) {

@@ -249,6 +249,11 @@ impl Lineage {
         })
     }
 
+    /// The owner of the named image.
+    pub fn owner(&self) -> &To {
+        &self.owner
+    }
+
     /// What `onezot explain` prints.
     pub fn explain(&self, f: &mut fmt::Formatter<'_>, fleet: &Fleet) -> fmt::Result {
         let owner = self.owner.candidates(fleet);

@@ -1,0 +1,201 @@
+//! Finding repositories that are not where the placement says: fleets are older than their gateway, and get resized.
+//!
+//! Who is asked first is always the node where a repository was found last, or else its owner by the placement. Only when
+//! that one does not have it, all others are asked, at once, and with reads that change nothing (`tags/list`, and a plain
+//! GET of a blob; a HEAD of a blob, or a GET of a part of one, makes a zot link the blob, and a GET of a manifest may make
+//! it fetch one). A node that cannot be asked may have it: that is a failure, and no absence.
+
+use crate::fleet::Place;
+use crate::scatter::{Ask, Failure, FailureKind, NodeAnswer, Scatter};
+use bytes::Bytes;
+use futures::future::join_all;
+use http::header::LINK;
+use http::{HeaderMap, Method, StatusCode};
+use serde::Deserialize;
+use std::sync::Arc;
+
+/// How many pages of tags are looked through on one node.
+const MOST_PAGES: usize = 1000;
+
+/// What is looked for in a repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sought {
+    /// The repository itself.
+    Repository,
+    /// A tag of it.
+    Tag(String),
+    /// A manifest or blob of it.
+    Digest(String),
+}
+
+impl Sought {
+    /// What a reference is: a digest has a colon, which no tag has.
+    pub fn reference(reference: &str) -> Sought {
+        if reference.contains(':') { Sought::Digest(reference.to_owned()) } else { Sought::Tag(reference.to_owned()) }
+    }
+}
+
+/// Finds repositories on behalf of one client.
+pub struct Locator<'a> {
+    /// The fan-out client.
+    pub scatter: &'a Scatter,
+    /// The client's request; what it proves itself with goes to the nodes.
+    pub ask: &'a Ask,
+}
+
+impl Locator<'_> {
+    /// Makes sure that the fleet knows where a repository is, as far as anybody has it: a new one is its owner's.
+    ///
+    /// # Errors
+    ///
+    /// A node failed that may have it.
+    pub async fn place(&self, repository: &str) -> Result<(), Failure> {
+        let fleet = self.scatter.fleet();
+        if !fleet.locates() || fleet.place(repository).is_some() {
+            return Ok(());
+        }
+        let owner = fleet.owner(repository).node;
+        match self.has(owner, repository, &Sought::Repository).await? {
+            Some(true) => fleet.remember(repository, Place::at(owner)),
+            Some(false) => drop(self.whole(repository, owner).await?),
+            // This client may not know, as the owner will say; others may.
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// All places of a repository, which the fleet remembers if this client may know them all.
+    async fn whole(&self, repository: &str, owner: usize) -> Result<Arc<[usize]>, Failure> {
+        let nodes = 0..self.scatter.fleet().nodes().len();
+        let found = join_all(nodes.map(|node| self.has(node, repository, &Sought::Repository))).await;
+        let found = found.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let holders = (0..found.len()).filter(|&node| found[node] == Some(true)).collect();
+        let place = Place::of(holders, owner);
+        let holders = place.holders.clone().unwrap_or_default();
+        if found.iter().all(Option::is_some) {
+            self.scatter.fleet().remember(repository, place);
+        }
+        Ok(holders)
+    }
+
+    /// Where it is, if not on `node`, which does not have it.
+    ///
+    /// # Errors
+    ///
+    /// A node failed that may have it.
+    pub async fn elsewhere(&self, repository: &str, sought: &Sought, node: usize) -> Result<Option<usize>, Failure> {
+        let fleet = self.scatter.fleet();
+        let known = fleet.place(repository).filter(|place| *sought != Sought::Repository || place.first != node);
+        let holders = match known.and_then(|place| place.holders_now()) {
+            Some(holders) => holders,
+            None => self.whole(repository, fleet.placed(repository).node).await?,
+        };
+        let others: Vec<usize> = holders.iter().copied().filter(|&holder| holder != node).collect();
+        if *sought == Sought::Repository {
+            return Ok(others.first().copied());
+        }
+        let found = join_all(others.iter().map(|&other| self.has(other, repository, sought))).await;
+        let mut failure = None;
+        for (other, found) in others.into_iter().zip(found) {
+            match found {
+                Ok(Some(true)) => {
+                    tracing::debug!(repository, ?sought, node = fleet.name(other), "found elsewhere");
+                    return Ok(Some(other));
+                }
+                Ok(_) => {}
+                Err(error) => drop(failure.get_or_insert(error)),
+            }
+        }
+        failure.map_or(Ok(None), Err)
+    }
+
+    /// All nodes that have the repository, in order.
+    ///
+    /// # Errors
+    ///
+    /// A node failed that may have it.
+    pub async fn holders(&self, repository: &str) -> Result<Arc<[usize]>, Failure> {
+        self.whole(repository, self.scatter.fleet().placed(repository).node).await
+    }
+
+    /// Whether a node has it; `None` if it does not tell this client.
+    async fn has(&self, node: usize, repository: &str, sought: &Sought) -> Result<Option<bool>, Failure> {
+        match sought {
+            Sought::Repository => {
+                let target = format!("/v2/{repository}/tags/list?n=1");
+                let answer = self.scatter.at(node, &self.read(target)).await?;
+                verdict(&answer)
+            }
+            Sought::Tag(tag) => self.has_tag(node, repository, tag).await,
+            Sought::Digest(digest) => {
+                let nodes = self.scatter.fleet().nodes();
+                let Some(node) = nodes.get(node) else { return Ok(Some(false)) };
+                let ask = self.read(format!("/v2/{repository}/blobs/{digest}"));
+                // What it sends of the blob is dropped with the connection.
+                let response = self.scatter.open(node, &ask).await?;
+                verdict_of(&node.name, response.status())
+            }
+        }
+    }
+
+    async fn has_tag(&self, node: usize, repository: &str, tag: &str) -> Result<Option<bool>, Failure> {
+        let path = format!("/v2/{repository}/tags/list");
+        let mut target = path.clone();
+        for _ in 0..MOST_PAGES {
+            let answer = self.scatter.at(node, &self.read(target)).await?;
+            if answer.status != StatusCode::OK {
+                return verdict(&answer);
+            }
+            let listed: Tags = serde_json::from_slice(&answer.body)
+                .map_err(|error| answer.unusable(&format!("its list of tags is none: {error}")))?;
+            if listed.tags.iter().flatten().any(|listed| listed == tag) {
+                return Ok(Some(true));
+            }
+            let link = answer.headers.get(LINK).and_then(|link| link.to_str().ok()).and_then(crate::page::next_link);
+            match link.and_then(|link| link.split_once('?')) {
+                Some((_, query)) if listed.tags.is_some_and(|tags| !tags.is_empty()) => {
+                    target = format!("{path}?{query}")
+                }
+                _ => return Ok(Some(false)),
+            }
+        }
+        Err(Failure {
+            node: self.scatter.fleet().name(node).to_owned(),
+            kind: FailureKind::TooLarge,
+            cause: format!("more than {MOST_PAGES} pages of tags"),
+        })
+    }
+
+    /// A read on behalf of the client.
+    fn read(&self, target: String) -> Ask {
+        let about_body = |name: &http::HeaderName| name.as_str().starts_with("content-");
+        let headers = self.ask.headers.iter().filter(|(name, _)| !about_body(name));
+        let headers: HeaderMap = headers.map(|(name, value)| (name.clone(), value.clone())).collect();
+        let (sender, share) = (self.ask.sender.clone(), self.ask.share.clone());
+        Ask { method: Method::GET, target, headers, sender, body: Bytes::new(), is_read: true, share }
+    }
+}
+
+#[derive(Deserialize)]
+struct Tags {
+    tags: Option<Vec<String>>,
+}
+
+fn verdict(answer: &NodeAnswer) -> Result<Option<bool>, Failure> {
+    verdict_of(&answer.name, answer.status)
+}
+
+/// What a status says of whether something is there.
+fn verdict_of(node: &str, status: StatusCode) -> Result<Option<bool>, Failure> {
+    match status {
+        StatusCode::NOT_FOUND => Ok(Some(false)),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Ok(None),
+        // A redirection to where the blob is: it is there.
+        status if status.is_success() || status.is_redirection() => Ok(Some(true)),
+        status => Err(Failure {
+            node: node.to_owned(),
+            kind: FailureKind::Refused(status),
+            cause: format!("status {status} to a look for a repository"),
+        }),
+    }
+}
