@@ -2,7 +2,8 @@
 //!
 //! It runs when `ONEZOT_ZOT` names a zot; `ONEZOT_DOCUMENTS` says how many documents (2000), `ONEZOT_SEED` which ones.
 
-use super::demo_compare::{Content as Body, Request};
+pub use super::author::request;
+use super::demo_compare::Request;
 use super::demo_replay::{Sender, Set, Tally, golden, read};
 use super::writer::Writer;
 use onezot::demo::{Content, Node, Settings, Setup};
@@ -40,22 +41,6 @@ fn start(binary: &str, directory: &std::path::Path) -> (Zot, String) {
     let mut command = Command::new(binary);
     command.arg("serve").arg(&file).stdout(Stdio::null()).stderr(Stdio::null());
     (Zot(command.spawn().unwrap()), format!("http://127.0.0.1:{port}"))
-}
-
-pub fn request(method: &str, path: String, user: &str, content_type: &str, body: &[u8]) -> Request {
-    use base64::Engine;
-    let base64 = base64::engine::general_purpose::STANDARD.encode(body);
-    let headers = BTreeMap::from([("Content-Type".to_owned(), content_type.to_owned())]);
-    let user = Some(user.to_owned()).filter(|user| !user.is_empty());
-    Request {
-        n: 0,
-        kind: "push".to_owned(),
-        user,
-        method: method.to_owned(),
-        path,
-        headers,
-        body: Body::Bytes { base64 },
-    }
 }
 
 pub fn content() -> Content {

@@ -2,25 +2,33 @@
 
 use async_graphql::Value;
 use async_graphql::parser::types::{ExecutableDocument, OperationDefinition, Selection, SelectionSet};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 /// A recorded request.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Request {
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub n: usize,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub kind: String,
     pub user: Option<String>,
     pub method: String,
     pub path: String,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
     #[serde(default)]
     pub body: Content,
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(number: &usize) -> bool {
+    *number == 0
+}
+
 /// Text, or bytes that are none.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(untagged)]
 pub enum Content {
     Text(String),
@@ -79,9 +87,11 @@ pub fn differences(request: &Request, expected: &Answer, actual: &Answer) -> Vec
 /// Names of uploads differ from run to run.
 fn without_uploads(text: &str) -> String {
     // Boundaries of multipart bodies are as random.
-    let uuid = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|--[0-9a-f]{60}";
-    let uuid = regex::Regex::new(uuid).unwrap();
-    uuid.replace_all(text, "UPLOAD").into_owned()
+    static UUID: LazyLock<regex::Regex> = LazyLock::new(|| {
+        let uuid = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|--[0-9a-f]{60}";
+        regex::Regex::new(uuid).unwrap()
+    });
+    UUID.replace_all(text, "UPLOAD").into_owned()
 }
 
 /// Boundaries are as random in bytes that are no text.
@@ -378,7 +388,7 @@ fn is_time(value: &Value) -> bool {
         Value::String(text) => {
             chrono::DateTime::parse_from_rfc3339(text).is_ok()
                 && !text.starts_with("1970-")
-                && !text.starts_with("20990")
+                && !text.starts_with("209")
         }
         _ => false,
     }

@@ -59,6 +59,11 @@ impl Set {
         Self { prefix, requests: lines(&format!("{prefix}requests.jsonl")), headers }
     }
 
+    /// A set without its requests, for its servers.
+    pub fn of_servers(prefix: &'static str) -> Self {
+        Self { prefix, requests: Vec::new(), headers: Vec::new() }
+    }
+
     /// The answers of a server.
     pub fn answers(&self, server: &str) -> BTreeMap<usize, Answer> {
         let mut answers: BTreeMap<usize, Answer> = BTreeMap::new();

@@ -1,6 +1,6 @@
 //! Content made up at random for what recorded content has little of: layers that images on several nodes share, indexes
 //! of which some manifests are related and others are not, annotated or not, equal times and counts, missing and future
-//! times, one digest in several repositories, names that are prefixes of others.
+//! times, one digest in several repositories, names that are prefixes of others, artifacts, referrers and signatures.
 
 use base64::Engine;
 use bytes::Bytes;
@@ -39,14 +39,18 @@ const NAMES: [&str; 16] = [
 ];
 const TAGS: [&str; 8] = ["1", "1.0", "1.0.1", "2", "latest", "LATEST", "edge", "v1"];
 /// Few, so that they are equal often; none, and one that has not come yet.
-const TIMES: [Option<&str>; 6] = [
+const TIMES: [Option<&str>; 8] = [
     None,
     Some("2024-01-01T00:00:00Z"),
     Some("2024-01-01T01:30:00+02:00"),
     Some("2024-05-05T05:05:05.5Z"),
     Some("2025-03-01T12:00:00Z"),
     Some("2099-01-01T00:00:00Z"),
+    Some("2099-01-01T01:00:00+01:00"),
+    Some("2098-02-03T04:05:06Z"),
 ];
+const EMPTY: &str = "application/vnd.oci.empty.v1+json";
+const COSIGN: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 const PLATFORMS: [(&str, &str, &str); 5] =
     [("linux", "amd64", ""), ("linux", "arm64", "v8"), ("linux", "arm", "v7"), ("windows", "amd64", ""), ("", "", "")];
 
@@ -101,6 +105,16 @@ pub fn parts(seed: u64, images: usize) -> (Value, Map<String, Value>) {
             let user = if is_bobs && maker.random.bool() { "bob" } else { "alice" };
             pushes.push(json!({"repository": repository, "reference": reference, "digest": made.digest, "user": user}));
         }
+    }
+    for _ in 0..images / 2 {
+        let subject = maker.one(&all.iter().collect::<Vec<_>>()).clone();
+        let (made, tag) = maker.referrer(&subject);
+        // It is mostly where its subject is.
+        let there = pushes.iter().find(|push| push["digest"] == *subject.digest);
+        let there = there.map(|push| push["repository"].as_str().unwrap().to_owned());
+        let repository = there.filter(|_| maker.random.usize(..5) > 0).unwrap_or_else(|| maker.one(&NAMES).to_owned());
+        let reference = tag.unwrap_or_else(|| made.digest.clone());
+        pushes.push(json!({"repository": repository, "reference": reference, "digest": made.digest, "user": "alice"}));
     }
     maker.random.shuffle(&mut pushes);
     let mut last: BTreeMap<(String, String), Value> = BTreeMap::new();
@@ -229,6 +243,55 @@ impl Maker {
     fn layer(&mut self, kind: &str, different: usize) -> Value {
         let which = self.random.usize(..different);
         self.blob(kind, format!("layer {which} of {different}, {}", "x".repeat(which * 7)))
+    }
+
+    /// Something that refers to something: an artifact, a signature, and the tag that an old signature has.
+    fn referrer(&mut self, subject: &Made) -> (Made, Option<String>) {
+        let of = json!({"mediaType": subject.media_type, "digest": subject.digest, "size": subject.size});
+        let which = self.random.usize(..4);
+        let (config, kind, mut layer) = match self.random.usize(..4) {
+            0 => {
+                let config = self.blob(EMPTY, "{}");
+                (config, Some("application/spdx+json"), self.blob("text/spdx", format!("sbom {which}")))
+            }
+            1 => {
+                let config = self.blob("application/vnd.cncf.notary.signature", "{\"notation\":1}");
+                (config, None, self.blob("application/jose+json", format!("{{\"jose\":{which}}}")))
+            }
+            2 => {
+                let config = self.blob(EMPTY, "{}");
+                let kind = "application/vnd.dev.cosign.artifact.sig.v1+json";
+                (config, Some(kind), self.blob(COSIGN, format!("{{\"payload\":{which}}}")))
+            }
+            _ => {
+                let config = json!({"os": "", "architecture": "", "rootfs": {"type": "layers", "diff_ids": []}});
+                (self.blob(OCI_CONFIG, config.to_string()), None, self.blob(COSIGN, format!("{{\"critical\":{which}}}")))
+            }
+        };
+        let is_old = config["mediaType"] == OCI_CONFIG;
+        if layer["mediaType"] == COSIGN {
+            layer["annotations"] = json!({"dev.cosignproject.cosign/signature": "c2lnbmF0dXJl"});
+        }
+        let mut manifest =
+            json!({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": [layer]});
+        if let Some(kind) = kind {
+            manifest["artifactType"] = json!(kind);
+        }
+        if !is_old {
+            manifest["subject"] = of;
+            if let Some(annotations) = self.annotations() {
+                manifest["annotations"] = annotations;
+            }
+        }
+        let known =
+            json!({"mediaType": OCI_MANIFEST, "blobs": [config["digest"], layer["digest"]], "children": []});
+        let made = self.manifest(OCI_MANIFEST, &manifest, known, ("", "", ""), vec![layer]);
+        let tag = match self.random.usize(..5) {
+            _ if is_old => Some(format!("{}.sig", subject.digest.replace(':', "-"))),
+            0 => Some(self.one(&TAGS).to_owned()),
+            _ => None,
+        };
+        (made, tag)
     }
 
     fn index(&mut self, plain: &[Made], indexes: &[Made]) -> Made {

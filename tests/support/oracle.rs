@@ -54,13 +54,12 @@ pub fn key(sort: &str, path: &[String], about: &str, shown: impl Fn(&str) -> Opt
         "DOWNLOADS" => "DownloadCount",
         // Their times are those of the run, and no two are alike, except for images that claim to be of the future.
         "UPDATE_TIME" if of_repos => {
-            return shown("LastUpdated").filter(|time| time.starts_with("2099")).or_else(|| shown("Name"));
+            let future = shown("LastUpdated").filter(|time| time.starts_with("209"));
+            return future.map(|time| instant(&time)).or_else(|| shown("Name"));
         }
         // One time may be written in several zones.
         "UPDATE_TIME" if shown("LastUpdated").is_some() => {
-            let text = shown("LastUpdated")?;
-            let time = chrono::DateTime::parse_from_rfc3339(&text).map(|time| time.to_utc().to_rfc3339());
-            return Some(time.unwrap_or(text));
+            return shown("LastUpdated").map(|time| instant(&time));
         }
         "UPDATE_TIME" => "LastUpdated",
         "RELEVANCE" if of_repos && path.last().is_some_and(|name| name == "Results") => return Some(String::new()),
@@ -80,6 +79,11 @@ pub fn key(sort: &str, path: &[String], about: &str, shown: impl Fn(&str) -> Opt
         known.images.get(&(repo_name(about, &shown)?, shown("Tag")?))?
     };
     keys.get(wanted).cloned()
+}
+
+fn instant(text: &str) -> String {
+    let time = chrono::DateTime::parse_from_rfc3339(text).map(|time| time.to_utc().to_rfc3339());
+    time.unwrap_or_else(|_| text.to_owned())
 }
 
 /// The repository of an image that does not show it, if the query names it.

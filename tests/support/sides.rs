@@ -45,13 +45,14 @@ impl Case {
     }
 }
 
-/// A placement, and the configuration of it. Of seven nodes, one owns nothing.
-fn placement(nodes: usize, content: &Content) -> (Placement, String) {
-    let keys = (0..10_000).map(|number| format!("differential{number:04}"));
+/// A placement of some repositories, the first from some key on, and the configuration of it. Of seven nodes, one owns
+/// nothing.
+fn placement(nodes: usize, names: &BTreeSet<&str>, first: u64) -> (Placement, String) {
+    let keys = (first..first + 10_000).map(|number| format!("diff{number:012}"));
     let placements =
         keys.map(|key| (Placement { hash_key: key.clone().try_into().unwrap(), ..Placement::default() }, key));
     let owners = |placement: &Placement| -> BTreeSet<usize> {
-        content.pushes.iter().map(|push| placement.owner(&push.repository, nodes).node).collect()
+        names.iter().map(|name| placement.owner(name, nodes).node).collect()
     };
     let (placement, key) = placements.into_iter().find(|(found, _)| owners(found).len() == nodes.min(6)).unwrap();
     (placement, format!("placement: {{hash_key: {key}}}\n"))
@@ -63,6 +64,7 @@ pub struct Sides {
     pub gateway: Sender,
     pub running: onezot::server::Running,
     nodes: Vec<Node>,
+    yaml: String,
 }
 
 impl Sides {
@@ -74,8 +76,21 @@ impl Sides {
 
     /// Other content on nodes that are set up as the recorded ones were.
     pub async fn with(set: &Set, content: &Content, nodes: usize, left_out: Option<usize>) -> Sides {
+        let names = content.pushes.iter().map(|push| push.repository.as_str()).collect();
+        Sides::placed(set, content, &names, nodes, 0, left_out).await
+    }
+
+    /// The same, somehow placed among those that own some of the names. There may be no content yet.
+    pub async fn placed(
+        set: &Set,
+        content: &Content,
+        names: &BTreeSet<&str>,
+        nodes: usize,
+        first_key: u64,
+        left_out: Option<usize>,
+    ) -> Sides {
         let mut all = vec![set.node_that_holds(content, 1, |_| true).await];
-        let (placement, yaml) = placement(nodes, content);
+        let (placement, yaml) = placement(nodes, names, first_key);
         for index in 0..nodes {
             let holds = |name: &str| placement.owner(name, nodes).node == index && left_out != Some(index);
             all.push(set.node_that_holds(content, 2 + index as u64, holds).await);
@@ -83,7 +98,16 @@ impl Sides {
         let addresses: Vec<_> = all[1..].iter().map(Node::address).collect();
         let running = wire::gateway(&addresses, &yaml).await;
         let gateway = Sender::new(format!("http://{}", running.addresses[0]));
-        Sides { one: Sender::to(&all[0]), gateway, running, nodes: all }
+        Sides { one: Sender::to(&all[0]), gateway, running, nodes: all, yaml }
+    }
+
+    /// Replaces a node by an empty one; the gateway is another one, too.
+    pub async fn lose(&mut self, set: &Set, index: usize) {
+        self.nodes[1 + index] = set.node_that_holds(&Content::default(), 9, |_| false).await;
+        let addresses: Vec<_> = self.nodes[1..].iter().map(Node::address).collect();
+        let running = wire::gateway(&addresses, &self.yaml).await;
+        self.gateway = Sender::new(format!("http://{}", running.addresses[0]));
+        std::mem::replace(&mut self.running, running).stop().await;
     }
 
     /// One node with everything, and others behind a gateway.

@@ -84,11 +84,12 @@ fn said(found: &Found<'_>) -> Said {
     }
 }
 
-/// When an image was last changed.
+/// When an image was last changed. Of an index, the first of its newest manifests says so (`ImageIndex2ImageSummary`):
+/// the same time may be written in several zones.
 fn updated(found: &Found<'_>) -> Time {
     said(found).created.unwrap_or_else(|| {
         let times = found.manifests.iter().map(|manifest| manifest_updated(manifest));
-        times.max().unwrap_or_else(time::zero)
+        times.fold(time::zero(), |newest, time| if newest < time { time } else { newest })
     })
 }
 
