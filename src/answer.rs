@@ -110,13 +110,6 @@ pub fn document_refused(why: &str) -> Answer {
     Answer::with_body(StatusCode::UNPROCESSABLE_ENTITY, JSON, go_json(&body))
 }
 
-/// 200 for the hash of a persisted query that nobody has sent yet, as gqlgen's extension answers.
-pub fn persisted_query_not_found() -> Answer {
-    let extensions = json!({"code": "PERSISTED_QUERY_NOT_FOUND"});
-    let body = json!({"errors": [{"message": "PersistedQueryNotFound", "extensions": extensions}], "data": null});
-    Answer::with_body(StatusCode::OK, JSON, go_json(&body))
-}
-
 /// 502 or 504 in the form of a GraphQL error, naming the nodes.
 pub fn document_failed(failures: &[Failure]) -> Answer {
     let errors: Vec<Value> = failures

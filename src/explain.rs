@@ -25,7 +25,7 @@ pub fn explain(config: &Config, method: &Method, target: &str, body: Vec<u8>) ->
             Planning::Plan(_, plan) => {
                 text.push_str(&query::Explained { plan: &plan, fleet: &fleet }.to_string());
             }
-            Planning::Answer(_) => text.push_str("answered: onezot does not know the persisted query\n"),
+            Planning::Answer(_) => {}
         }
     } else if !body.is_empty() {
         text.push_str(&format!("body:  {} bytes, unchanged\n", body.len()));

@@ -128,6 +128,8 @@ impl ListPage {
         for (name, value) in fields {
             match (name.as_str(), value) {
                 ("limit" | "offset" | "sortBy", Value::Null) => {}
+                // gqlparser lets it pass in variables (`validator/vars.go`), and nobody reads it.
+                ("__typename", _) => {}
                 ("limit", value) => page.limit = count_of(value)?,
                 ("offset", value) => page.offset = count_of(value)?,
                 ("sortBy", Value::String(name)) => page.order = Sort::from_name(name).ok_or(InvalidPage)?,
@@ -184,6 +186,11 @@ pub fn query_values<'a>(query: &'a str, name: &'a str) -> impl Iterator<Item = C
         .filter(|pair| !pair.contains(';') && escapes_are_valid(pair))
         .filter_map(move |pair| form_urlencoded::parse(pair.as_bytes()).find(|(key, _)| key == name))
         .map(|(_, value)| value)
+}
+
+/// Whether Go reads all of a query (Go `net/url`, `parseQuery`): what it does not read is an error where that is looked at.
+pub fn is_well_formed(query: &str) -> bool {
+    query.split('&').all(|pair| !pair.contains(';') && escapes_are_valid(pair))
 }
 
 /// The query without the parameters `names`; the other pairs keep their bytes and their order.

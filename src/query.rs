@@ -25,8 +25,12 @@ pub struct Request {
     pub operation: Option<String>,
     /// The variables.
     pub variables: Map<String, Value>,
+    /// The same as the client wrote them: an object.
+    pub variables_text: String,
     /// Whether the client sent a hash in the place of the document.
     pub is_by_hash: bool,
+    /// Whether the client sent a form.
+    pub is_form: bool,
 }
 
 /// What is done with a document.
@@ -42,7 +46,12 @@ pub enum DocumentPlan {
         repositories: BTreeSet<String>,
     },
     /// Its root fields are answered one by one, and the answers put together.
-    Fields(Vec<Planned>),
+    Fields {
+        /// The fields, in the order of the answer.
+        fields: Vec<Planned>,
+        /// If it has variables, what a node is asked to see whether they fit: it executes nothing.
+        variables: Option<Upstream>,
+    },
     /// It is out of bounds, and no node is asked.
     Refuse(String),
 }
@@ -52,7 +61,7 @@ impl DocumentPlan {
     pub fn repositories(&self) -> BTreeSet<String> {
         match self {
             DocumentPlan::Whole { repositories, .. } => repositories.clone(),
-            DocumentPlan::Fields(fields) => repositories(fields),
+            DocumentPlan::Fields { fields, .. } => repositories(fields),
             DocumentPlan::Refuse(_) => BTreeSet::new(),
         }
     }
@@ -162,17 +171,13 @@ enum Form {
 /// Plans a document. `shared_metadata`: stars and bookmarks are the same on every node.
 pub fn plan(fleet: &Fleet, request: &Request, shared_metadata: bool) -> DocumentPlan {
     match plan_fields(fleet, request, shared_metadata) {
-        Ok(fields) => whole_if_one(fields),
+        Ok(plan) => plan,
         Err(problem) if problem.is_for_a_node() => DocumentPlan::must_fail(problem.to_string()),
         Err(problem) => DocumentPlan::Refuse(problem.to_string()),
     }
 }
 
-fn plan_fields(
-    fleet: &Fleet,
-    request: &Request,
-    shared_metadata: bool,
-) -> Result<Result<Vec<Planned>, String>, Unplannable> {
+fn plan_fields(fleet: &Fleet, request: &Request, shared_metadata: bool) -> Result<DocumentPlan, Unplannable> {
     if request.text.contains(RESERVED) {
         return Err(Unplannable::Reserved);
     }
@@ -182,7 +187,8 @@ fn plan_fields(
     for field in &operation.fields {
         let row = rules::query(&field.name);
         if row.is_none() && !field.name.starts_with("__") {
-            return Ok(Err(format!("the query {:?} is none that this gateway knows how to merge", field.name)));
+            let why = format!("the query {:?} is none that this gateway knows how to merge", field.name);
+            return Ok(DocumentPlan::must_fail(why));
         }
         let step = match row {
             None => ask(&operation, field, To::Any, None),
@@ -193,27 +199,26 @@ fn plan_fields(
         };
         planned.push(Planned { field: field.clone(), row, step });
     }
-    Ok(Ok(planned))
+    Ok(whole_if_one(planned).unwrap_or_else(|fields| {
+        let variables = operation.print_skipped();
+        DocumentPlan::Fields { fields, variables }
+    }))
 }
 
 /// A document whose fields all have one node goes there as the client's own bytes.
-fn whole_if_one(fields: Result<Vec<Planned>, String>) -> DocumentPlan {
-    let fields = match fields {
-        Ok(fields) => fields,
-        Err(why) => return DocumentPlan::must_fail(why),
-    };
+fn whole_if_one(fields: Vec<Planned>) -> Result<DocumentPlan, Vec<Planned>> {
     let (mut node, mut must_fail) = (None, None);
     for Planned { step, .. } in &fields {
-        let Step::Ask { to, must_fail: why, .. } = step else { return DocumentPlan::Fields(fields) };
+        let Step::Ask { to, must_fail: why, .. } = step else { return Err(fields) };
         must_fail = must_fail.or(why.clone());
         match (&node, to) {
             (_, To::Any) => {}
-            (Some(known), to) if !same_node(known, to) => return DocumentPlan::Fields(fields),
+            (Some(known), to) if !same_node(known, to) => return Err(fields),
             _ => node = Some(to.clone()),
         }
     }
     let repositories = repositories(&fields);
-    DocumentPlan::Whole { to: node.unwrap_or(To::Any), must_fail, repositories }
+    Ok(DocumentPlan::Whole { to: node.unwrap_or(To::Any), must_fail, repositories })
 }
 
 /// Whether two requests go to the same node.
@@ -237,7 +242,7 @@ fn step(
     shared_metadata: bool,
 ) -> Result<Option<Step>, Unplannable> {
     let owner = |repository: &str| To::Owner { repository: repository.to_owned(), owner: fleet.owner(repository) };
-    let text = |name: &str| operation.argument(field, name).as_ref().and_then(text_of);
+    let text = |name: &str| operation.argument(field, name).as_ref().and_then(coerced);
     let form = match row.names {
         Names::Search(name) => text(name).map(|query| form_of(&query)),
         _ => None,
@@ -254,7 +259,7 @@ fn step(
             None => return Ok(None),
         },
         Names::ImageInput(name) => match operation.argument(field, name) {
-            Some(Value::Object(image)) => match image.get("Repo").and_then(text_of) {
+            Some(Value::Object(image)) => match image.get("Repo").and_then(coerced) {
                 Some(repository) => Some(owner(&repository)),
                 None => return Ok(None),
             },
@@ -374,6 +379,11 @@ pub fn text_of(value: &Value) -> Option<String> {
     }
 }
 
+/// The same, with `null` as nothing: it gets past validation as the value of a variable that has a default.
+fn coerced(value: &Value) -> Option<String> {
+    if value.is_null() { Some(String::new()) } else { text_of(value) }
+}
+
 /// The repository of `repo:tag`, `repo@digest`, or `repo`.
 fn repository_of(image: &str) -> &str {
     image.split(['@', ':']).next().unwrap_or_default()
@@ -398,14 +408,18 @@ fn form_of(query: &str) -> Form {
     }
 }
 
+/// Whether a text is not too long. In variables numbers are texts, too.
+fn is_short(item: &Value) -> bool {
+    !item.is_boolean() && text_of(item).is_some_and(|text| text.len() <= SEARCH_BYTES)
+}
+
 fn filter_is_short(filter: Option<&Value>) -> bool {
     let lists = ["Os", "Arch"].map(|name| filter.and_then(|filter| filter.get(name)));
     lists.into_iter().flatten().all(|list| match list {
         // A null in a list makes a zot panic.
-        Value::Array(items) => items.iter().all(|item| item.as_str().is_some_and(|text| text.len() <= SEARCH_BYTES)),
-        Value::String(text) => text.len() <= SEARCH_BYTES,
+        Value::Array(items) => items.iter().all(|item| !item.is_null() && is_short(item)),
         Value::Null => true,
-        _ => false,
+        item => is_short(item),
     })
 }
 
@@ -452,8 +466,11 @@ impl fmt::Display for Explained<'_> {
                 Ok(())
             }
             DocumentPlan::Refuse(why) => writeln!(f, "refused: {why}"),
-            DocumentPlan::Fields(fields) => {
+            DocumentPlan::Fields { fields, variables } => {
                 writeln!(f, "valid: any node is asked whether the document is, and executes nothing")?;
+                if variables.is_some() {
+                    writeln!(f, "       and whether the variables fit, with all fields skipped")?;
+                }
                 for Planned { field, row, step } in fields {
                     let class = row.map_or("introspection".to_owned(), |row| row.class.to_string());
                     let alias = if field.key == field.name { String::new() } else { format!(" as {}", field.key) };

@@ -57,6 +57,7 @@ impl Unplannable {
 pub struct Operation {
     /// The fields of the root, each response key once, in the order of the answer.
     pub fields: Vec<Field>,
+    selections: Vec<Select>,
     definitions: Vec<VariableDefinition<'static, String>>,
     variables: Map<String, Json>,
     fragments: HashMap<String, Fragment>,
@@ -107,8 +108,9 @@ impl Operation {
             }
         }
         let (definitions, root) = select(operations, name)?;
-        let mut operation = Operation { fields: Vec::new(), definitions, variables, fragments };
-        operation.fields = operation.flatten(&root.items, &positions)?;
+        let selections = root.items;
+        let mut operation = Operation { fields: Vec::new(), selections, definitions, variables, fragments };
+        operation.fields = operation.flatten(&operation.selections, &positions)?;
         if operation.fields.len() > MOST_ROOT_FIELDS {
             return Err(Unplannable::RootFields);
         }

@@ -80,6 +80,19 @@ impl Operation {
         self.finish(printer)
     }
 
+    /// Prints the whole operation with its fields skipped, so that nothing but its variables is looked at; `None` if it has
+    /// none.
+    pub fn print_skipped(&self) -> Option<Upstream> {
+        if self.definitions.is_empty() {
+            return None;
+        }
+        let mut printer = Printer::default();
+        printer.text.push_str("{...@skip(if:true)");
+        printer.selections(&self.selections);
+        let _ = write!(printer.text, "{RESERVED}typename:__typename}}");
+        Some(self.finish(printer))
+    }
+
     /// Whether a field of this name is selected anywhere below a field.
     pub fn mentions(&self, field: &Field, name: &str) -> bool {
         let Upstream { text, .. } = self.print(std::slice::from_ref(field));

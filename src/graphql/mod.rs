@@ -2,8 +2,12 @@
 //!
 //! Validation is zot's. The client's text goes to one node with the name of an operation that does not exist: gqlgen
 //! validates the whole document before it looks for the operation (gqlgen `graphql/executor/executor.go`), so every
-//! error of the text comes back in zot's words, and nothing is executed.
+//! error of the text comes back in zot's words, and nothing is executed. Variables are looked at after that, so a node is
+//! asked for them with the client's fields all skipped.
 
+mod form;
+mod json;
+mod media_type;
 mod outcome;
 mod request;
 pub mod response;
@@ -18,15 +22,16 @@ use crate::document::Upstream;
 use crate::fleet::Fleet;
 use crate::plan::To;
 use crate::query::{self, DocumentPlan, Planned, Request, Step};
-use crate::scatter::{Ask, Failure, Scatter, Verdict};
+use crate::scatter::{Ask, Failure, NodeAnswer, Scatter, Verdict};
 use futures::future::join_all;
-use http::header::CONTENT_TYPE;
+use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderValue, Method};
 use outcome::{merged_field, one_field};
 use request::Parameters;
 use response::{Body, data_of, has_data};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use std::borrow::Cow;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
@@ -50,15 +55,8 @@ pub struct GraphQl {
     hasher: RandomState,
 }
 
-/// What a request comes to.
-enum Decoded {
-    /// A document.
-    Document(Request),
-    /// Something that a node refuses in its own words; why onezot thinks so.
-    ForANode(&'static str),
-    /// The hash of a document that nobody has sent.
-    UnknownHash,
-}
+/// What a request comes to: a document, or something that a node refuses in its own words, and why onezot thinks so.
+type Decoded = Result<Request, Box<(&'static str, Request)>>;
 
 /// What becomes of a document.
 pub enum Planning {
@@ -83,48 +81,44 @@ impl GraphQl {
 
     /// Decodes and plans a request, whose body has been read if it has one.
     pub fn plan(&self, fleet: &Fleet, ask: &Ask) -> Planning {
-        match self.decode(ask) {
-            Decoded::Document(request) => {
+        let (request, plan) = match self.decode(ask) {
+            Ok(request) => {
                 let plan = query::plan(fleet, &request, self.metadata == Metadata::Shared);
-                tracing::debug!(plan = %query::Explained { plan: &plan, fleet }, "document planned");
-                Planning::Plan(request, plan)
+                (request, plan)
             }
-            Decoded::ForANode(why) => {
-                let plan = DocumentPlan::must_fail(why.to_owned());
-                let request = Request::default();
-                Planning::Plan(request, plan)
+            Err(refused) => {
+                let (why, request) = *refused;
+                (request, DocumentPlan::must_fail(why.to_owned()))
             }
-            Decoded::UnknownHash => Planning::Answer(answer::persisted_query_not_found()),
-        }
+        };
+        tracing::debug!(plan = %query::Explained { plan: &plan, fleet }, "document planned");
+        Planning::Plan(request, plan)
     }
 
     fn decode(&self, ask: &Ask) -> Decoded {
-        let Parameters { query, operation_name, variables, extensions } = match Parameters::of(ask) {
-            Ok(parameters) => parameters,
-            Err(why) => return Decoded::ForANode(why),
-        };
-        let mut text = query.unwrap_or_default();
-        let mut is_by_hash = false;
-        if let Some(persisted) = extensions.unwrap_or_default().get("persistedQuery") {
-            let (Some(1), Some(hash)) = (persisted["version"].as_u64(), persisted["sha256Hash"].as_str()) else {
-                return Decoded::ForANode("the persisted query is none");
-            };
-            if text.is_empty() {
-                match self.persisted.get(hash) {
-                    Some(known) => (text, is_by_hash) = (known, true),
-                    None => return Decoded::UnknownHash,
+        let for_a_node = |why| Box::new((why, Request::default()));
+        let Parameters { query, operation_name, variables, variables_text, extensions, is_form } =
+            Parameters::of(ask).map_err(for_a_node)?;
+        let operation = Some(operation_name).filter(|name| !name.is_empty());
+        let mut request = Request { text: query, operation, variables, variables_text, is_form, is_by_hash: false };
+        if let Some(persisted) = extensions.get("persistedQuery").filter(|persisted| !persisted.is_null()) {
+            let hash = persisted_hash(persisted).ok_or_else(|| for_a_node("the persisted query is none"))?;
+            if request.text.is_empty() {
+                request.is_by_hash = true;
+                match self.persisted.get(&*hash) {
+                    Some(text) => request.text = text,
+                    None => return Err(Box::new(("nobody has sent the document of this hash", request))),
                 }
-            } else if hash != sha256(&text) {
-                return Decoded::ForANode("the hash is not that of the document");
+            } else if hash != sha256(&request.text) {
+                return Err(for_a_node("the hash is not that of the document"));
             } else {
-                self.persisted.insert(hash.to_owned(), text.clone());
+                self.persisted.insert(hash.into_owned(), request.text.clone());
             }
         }
-        if text.trim().is_empty() {
-            return Decoded::ForANode("there is no document");
+        if request.text.trim().is_empty() {
+            return Err(for_a_node("there is no document"));
         }
-        let variables = variables.unwrap_or_default();
-        Decoded::Document(Request { text, operation: operation_name, variables, is_by_hash })
+        Ok(request)
     }
 
     /// Carries out a plan.
@@ -142,24 +136,48 @@ impl GraphQl {
                     (Ok(answered), _) => answer::relay(answered),
                 }
             }
-            DocumentPlan::Fields(fields) => self.answer_fields(scatter, ask, request, fields).await,
+            DocumentPlan::Fields { fields, variables } => {
+                let mut ask = ask.clone();
+                if request.is_form {
+                    ask.headers.remove(ACCEPT);
+                }
+                self.answer_fields(scatter, &ask, request, fields, variables.as_ref()).await
+            }
         }
     }
 
-    async fn answer_fields(&self, scatter: &Scatter, ask: &Ask, request: &Request, fields: &[Planned]) -> Answer {
+    async fn answer_fields(
+        &self,
+        scatter: &Scatter,
+        ask: &Ask,
+        request: &Request,
+        fields: &[Planned],
+        variables: Option<&Upstream>,
+    ) -> Answer {
         let steps = join_all(fields.iter().map(|planned| self.answer_field(scatter, ask, planned)));
-        let text = self.hasher.hash_one(&request.text);
-        let validation = self.validate(scatter, ask, request, text);
-        let (invalid, answered) = if !scatter.accepts(&ask.headers) {
-            // Credentials that no node has accepted lately are tried at one.
+        let is_accepted = scatter.accepts(&ask.headers);
+        let validation = async {
+            let text = json!({"query": request.text, "operationName": NO_OPERATION}).to_string();
+            let text = self.validate(scatter, ask, text, is_valid);
+            let Some(check) = variables else { return text.await };
+            let fit = self.validate(scatter, ask, with_variables(&check.text, None, request), has_data);
+            if is_accepted {
+                let (invalid, unfit) = tokio::join!(text, fit);
+                return invalid.or(unfit);
+            }
+            match text.await {
+                None => fit.await,
+                invalid => invalid,
+            }
+        };
+        // Credentials that no node has accepted lately are tried at one.
+        let (invalid, answered) = if is_accepted {
+            tokio::join!(validation, steps)
+        } else {
             match validation.await {
                 None => (None, steps.await),
                 invalid => (invalid, Vec::new()),
             }
-        } else if self.valid.contains_key(&text) {
-            (None, steps.await)
-        } else {
-            tokio::join!(validation, steps)
         };
         match invalid {
             Some(answer) => answer,
@@ -167,23 +185,28 @@ impl GraphQl {
         }
     }
 
-    /// Asks one node whether the text (with this hash) is valid; `None` if it is, else the client's answer.
-    async fn validate(&self, scatter: &Scatter, ask: &Ask, request: &Request, text: u64) -> Option<Answer> {
-        let body = json!({"query": request.text, "operationName": NO_OPERATION});
-        let answered = match scatter.one(&To::Any, &upstream(ask, &body)).await {
+    /// Asks one node whether a request is valid, which shows in its answer; `None` if it is, else the client's answer. What
+    /// was found valid is not asked again for a while.
+    async fn validate(
+        &self,
+        scatter: &Scatter,
+        ask: &Ask,
+        body: String,
+        is_valid: impl Fn(&NodeAnswer) -> bool,
+    ) -> Option<Answer> {
+        let known = self.hasher.hash_one(&body);
+        if self.valid.contains_key(&known) && scatter.accepts(&ask.headers) {
+            return None;
+        }
+        let answered = match scatter.one(&To::Any, &upstream(ask, body)).await {
             Err(failure) => return Some(answer::document_failed(&[failure])),
             Ok(answered) => answered,
         };
-        let errors = Body::read(&answered).ok().and_then(|body| body.errors).unwrap_or_default();
-        let is_valid = match errors.as_slice() {
-            [error] => error.message() == format!("operation {NO_OPERATION} not found"),
-            _ => false,
-        };
-        if !is_valid {
+        if !is_valid(&answered) {
             return Some(answer::relay(answered));
         }
         scatter.accept(&ask.headers);
-        self.valid.insert(text, ());
+        self.valid.insert(known, ());
         None
     }
 
@@ -248,29 +271,70 @@ impl GraphQl {
     }
 }
 
-/// A request whose document came as a hash, with the document.
+/// Whether a node says of a text that it only lacks the operation.
+fn is_valid(answered: &NodeAnswer) -> bool {
+    let errors = Body::read(answered).ok().and_then(|body| body.errors).unwrap_or_default();
+    matches!(errors.as_slice(), [error] if error.message() == format!("operation {NO_OPERATION} not found"))
+}
+
+/// The hash of a persisted query, as gqlgen's extension decodes it (gqlgen `graphql/handler/extension/apq.go`): names in
+/// any case, and a number is a text. `None` if it refuses it.
+fn persisted_hash(persisted: &Value) -> Option<Cow<'_, str>> {
+    let persisted = persisted.as_object()?;
+    let member = |field: &str| {
+        let other_case = || persisted.iter().find(|(name, _)| name.eq_ignore_ascii_case(field)).map(|(_, value)| value);
+        persisted.get(field).or_else(other_case)
+    };
+    if member("version").and_then(Value::as_u64) != Some(1) {
+        return None;
+    }
+    match member("sha256Hash") {
+        None | Some(Value::Null) => Some(Cow::Borrowed("")),
+        Some(Value::String(hash)) => Some(Cow::Borrowed(hash)),
+        Some(Value::Number(number)) => Some(Cow::Owned(number.to_string())),
+        Some(_) => None,
+    }
+}
+
+/// A request whose document came as a hash, with the document; if nobody has sent that, with a hash that no document has.
 fn by_hash(ask: &Ask, request: &Request) -> Option<Ask> {
-    request.is_by_hash.then(|| {
-        let body = json!({"query": request.text, "operationName": request.operation, "variables": request.variables});
-        upstream(ask, &body)
-    })
+    if !request.is_by_hash {
+        return None;
+    }
+    let body = if request.text.is_empty() {
+        json!({"extensions": {"persistedQuery": {"version": 1, "sha256Hash": ""}}}).to_string()
+    } else {
+        with_variables(&request.text, request.operation.as_deref(), request)
+    };
+    let mut ask = upstream(ask, body);
+    if request.is_form {
+        ask.headers.remove(ACCEPT);
+    }
+    Some(ask)
+}
+
+/// A request for an operation of a text, with the variables as the client wrote them.
+fn with_variables(text: &str, operation: Option<&str>, request: &Request) -> String {
+    let (text, operation) = (Value::from(text), Value::from(operation));
+    format!(r#"{{"query":{text},"operationName":{operation},"variables":{}}}"#, request.variables_text)
 }
 
 /// What a node is asked with a document of onezot's own.
 pub fn ask_for(ask: &Ask, document: &Upstream) -> Ask {
-    upstream(ask, &json!({"query": document.text, "variables": document.variables}))
+    upstream(ask, json!({"query": document.text, "variables": document.variables}).to_string())
 }
 
 /// What a node is asked on behalf of a client. Only queries go this way, so it may be repeated.
-fn upstream(ask: &Ask, body: &Value) -> Ask {
+fn upstream(ask: &Ask, body: String) -> Ask {
     let mut headers = ask.headers.clone();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.remove(CONTENT_ENCODING);
     Ask {
         method: Method::POST,
         target: SEARCH.to_owned(),
         headers,
         sender: ask.sender.clone(),
-        body: body.to_string().into(),
+        body: body.into(),
         is_read: true,
         share: ask.share.clone(),
     }

@@ -31,7 +31,13 @@ impl About {
 }
 
 /// The number of documents that were answered otherwise, and some of them. The first is shrunk and kept as a file.
-pub async fn compare(about: About, nodes: usize, seed: u64, count: u64, left_out: Option<usize>) -> (usize, Vec<String>) {
+pub async fn compare(
+    about: About,
+    nodes: usize,
+    seed: u64,
+    count: u64,
+    left_out: Option<usize>,
+) -> (usize, Vec<String>) {
     let set = Set::read("");
     let content = about.content(&set, seed);
     let sides = Sides::with(&set, &content, nodes, left_out).await;

@@ -102,7 +102,12 @@ pub async fn compare(nodes: usize, first: u64, count: u64) -> Outcome {
 
 /// Nothing differs, much happens, and few exceptions are met.
 pub fn settle(nodes: usize, all: &Outcome) {
-    assert!(all.wrong.is_empty(), "{nodes} nodes: {} differ: {:#?}", all.wrong.len(), &all.wrong[..all.wrong.len().min(5)]);
+    assert!(
+        all.wrong.is_empty(),
+        "{nodes} nodes: {} differ: {:#?}",
+        all.wrong.len(),
+        &all.wrong[..all.wrong.len().min(5)]
+    );
     let excepted: usize = all.excepted.values().sum();
     assert!(excepted * 50 <= all.compared, "{nodes} nodes: {:?} of {}", all.excepted, all.compared);
     assert!(nodes > 1 || excepted == 0, "one node: {:?}", all.excepted);
@@ -129,7 +134,8 @@ async fn kept_sequences_are_answered_as_by_one_node() {
         for nodes in FLEETS {
             for placement in 0..4 {
                 let outcome = run(&steps, nodes, placement).await;
-                wrong.extend(outcome.wrong.into_iter().map(|what| format!("{}: {nodes} nodes: {what}", file.display())));
+                wrong
+                    .extend(outcome.wrong.into_iter().map(|what| format!("{}: {nodes} nodes: {what}", file.display())));
             }
         }
     }

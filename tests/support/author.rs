@@ -106,9 +106,8 @@ impl Author {
     /// An author who knows that all the content is there already.
     pub fn who_knows(seed: u64, content: &Content) -> Author {
         let names: BTreeSet<String> = content.pushes.iter().map(|push| push.repository.clone()).collect();
-        let known = |push: &onezot::demo::content::Push| {
-            (push.repository.clone(), push.reference.clone(), push.digest.clone())
-        };
+        let known =
+            |push: &onezot::demo::content::Push| (push.repository.clone(), push.reference.clone(), push.digest.clone());
         let mut author = Author::new(seed, content);
         author.names.extend(names);
         author.digests = content.manifests.keys().cloned().collect();
@@ -324,8 +323,7 @@ impl Author {
         let text = format!("blob {} {}", self.made, self.random.u32(..));
         let mut requests = vec![request("POST", format!("/v2/{name}/blobs/uploads/"), user, "", b"")];
         let piece = |range: &str, text: &str| {
-            let mut patch =
-                request("PATCH", SESSION.to_owned(), user, "application/octet-stream", text.as_bytes());
+            let mut patch = request("PATCH", SESSION.to_owned(), user, "application/octet-stream", text.as_bytes());
             patch.headers.insert("Content-Range".to_owned(), range.to_owned());
             patch
         };

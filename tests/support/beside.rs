@@ -149,7 +149,8 @@ impl Pair<'_> {
     }
 
     async fn before(&self, asked: &Request) -> Before {
-        let get = |path: String, user: &str| Request { headers: BTreeMap::new(), ..request("GET", path, user, "", b"") };
+        let get =
+            |path: String, user: &str| Request { headers: BTreeMap::new(), ..request("GET", path, user, "", b"") };
         let (path, query) = asked.path.split_once('?').unwrap_or((&asked.path, ""));
         let Some((name, rest)) = repository(path) else { return Before::Plain };
         if rest.starts_with("blobs/sha256:") {
@@ -204,7 +205,10 @@ impl Pair<'_> {
                 form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == "mount").unwrap().1.into_owned()
             }
         };
-        let get = Request { headers: BTreeMap::new(), ..request("GET", format!("/v2/{name}/blobs/{blob}"), "alice", "", b"") };
+        let get = Request {
+            headers: BTreeMap::new(),
+            ..request("GET", format!("/v2/{name}/blobs/{blob}"), "alice", "", b"")
+        };
         let bytes = self.one.send(&get).await;
         assert_eq!(bytes.status, 200, "the one has linked {blob}");
         let target = match actual.headers.get("location") {

@@ -386,9 +386,7 @@ fn is_time_of_the_run(path: &[String]) -> bool {
 fn is_time(value: &Value) -> bool {
     match value {
         Value::String(text) => {
-            chrono::DateTime::parse_from_rfc3339(text).is_ok()
-                && !text.starts_with("1970-")
-                && !text.starts_with("209")
+            chrono::DateTime::parse_from_rfc3339(text).is_ok() && !text.starts_with("1970-") && !text.starts_with("209")
         }
         _ => false,
     }

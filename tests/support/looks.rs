@@ -45,7 +45,8 @@ impl Named {
 
     /// Everything that can be seen.
     pub fn looks(&self) -> Vec<Request> {
-        let get = |user: &str, path: String| Request { headers: Default::default(), ..request("GET", path, user, "", b"") };
+        let get =
+            |user: &str, path: String| Request { headers: Default::default(), ..request("GET", path, user, "", b"") };
         let search = |user: &str, document: String| {
             let body = json!({"query": document}).to_string();
             request("POST", "/v2/_zot/ext/search".to_owned(), user, "application/json", body.as_bytes())
@@ -60,13 +61,16 @@ impl Named {
         looks.push(search("alice", format!("{{{marked}}}")));
         looks.push(search("bob", format!("{{{marked}}}")));
         for text in ["", "a", "b", "lib:", ":1"] {
-            let document = format!("{{GlobalSearch(query:\"{text}\"){{Page{{TotalCount}} Repos{{{REPO}}} Images{{{IMAGE}}}}}}}");
+            let document =
+                format!("{{GlobalSearch(query:\"{text}\"){{Page{{TotalCount}} Repos{{{REPO}}} Images{{{IMAGE}}}}}}}");
             looks.push(search("alice", document));
         }
         let by_downloads = "requestedPage:{limit:3,offset:1,sortBy:DOWNLOADS}";
         looks.push(search(
             "alice",
-            format!("{{ImageListForDigest(id:\"\",{by_downloads}){{Page{{TotalCount ItemCount}} Results{{{IMAGE}}}}}}}"),
+            format!(
+                "{{ImageListForDigest(id:\"\",{by_downloads}){{Page{{TotalCount ItemCount}} Results{{{IMAGE}}}}}}}"
+            ),
         ));
         for (index, name) in self.names.iter().enumerate() {
             looks.push(get("alice", format!("/v2/{name}/tags/list")));
@@ -94,5 +98,6 @@ pub fn repository(path: &str) -> Option<(&str, &str)> {
     let rest = path.strip_prefix("/v2/")?;
     let at = ["/manifests/", "/blobs/", "/tags/", "/referrers/"].iter().filter_map(|part| rest.find(part)).min()?;
     let (name, rest) = (&rest[..at], &rest[at + 1..]);
-    (!name.is_empty() && !name.starts_with('_') && !name.contains(['%', '\\']) && !name.contains("..")).then_some((name, rest))
+    (!name.is_empty() && !name.starts_with('_') && !name.contains(['%', '\\']) && !name.contains(".."))
+        .then_some((name, rest))
 }

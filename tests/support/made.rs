@@ -265,15 +265,18 @@ impl Maker {
             }
             _ => {
                 let config = json!({"os": "", "architecture": "", "rootfs": {"type": "layers", "diff_ids": []}});
-                (self.blob(OCI_CONFIG, config.to_string()), None, self.blob(COSIGN, format!("{{\"critical\":{which}}}")))
+                (
+                    self.blob(OCI_CONFIG, config.to_string()),
+                    None,
+                    self.blob(COSIGN, format!("{{\"critical\":{which}}}")),
+                )
             }
         };
         let is_old = config["mediaType"] == OCI_CONFIG;
         if layer["mediaType"] == COSIGN {
             layer["annotations"] = json!({"dev.cosignproject.cosign/signature": "c2lnbmF0dXJl"});
         }
-        let mut manifest =
-            json!({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": [layer]});
+        let mut manifest = json!({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": [layer]});
         if let Some(kind) = kind {
             manifest["artifactType"] = json!(kind);
         }
@@ -283,8 +286,7 @@ impl Maker {
                 manifest["annotations"] = annotations;
             }
         }
-        let known =
-            json!({"mediaType": OCI_MANIFEST, "blobs": [config["digest"], layer["digest"]], "children": []});
+        let known = json!({"mediaType": OCI_MANIFEST, "blobs": [config["digest"], layer["digest"]], "children": []});
         let made = self.manifest(OCI_MANIFEST, &manifest, known, ("", "", ""), vec![layer]);
         let tag = match self.random.usize(..5) {
             _ if is_old => Some(format!("{}.sig", subject.digest.replace(':', "-"))),

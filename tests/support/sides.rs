@@ -115,7 +115,7 @@ impl Sides {
         let gateway = Sender::new(format!("http://{}", running.addresses[0]));
         let mut nodes = vec![one];
         nodes.extend(others);
-        Sides { one: Sender::to(&nodes[0]), gateway, running, nodes }
+        Sides { one: Sender::to(&nodes[0]), gateway, running, nodes, yaml: String::new() }
     }
 
     /// How many requests the gateway has sent since this was last asked.

@@ -1,0 +1,91 @@
+//! One server beside another: the same request to both, and what is not alike in their answers.
+
+// Each test uses its own part of this.
+#![allow(dead_code)]
+
+use super::wire::Got;
+use super::zots::Call;
+use std::net::SocketAddr;
+
+/// Headers that differ between any two servers.
+const FREE: [&str; 3] = ["date", "connection", "transfer-encoding"];
+
+/// A request with a name, by which its differences are told.
+pub struct Case {
+    pub name: String,
+    pub call: Call,
+}
+
+/// Sends each case to both, in order, and tells what differs. `mask` blanks what differs between any two runs.
+pub async fn compare(cases: &[Case], one: SocketAddr, fleet: SocketAddr) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for Case { name, call } in cases {
+        let expected = call.send(one).await;
+        let actual = call.send(fleet).await;
+        let differing = differences(call, &expected, &actual);
+        if !differing.is_empty() {
+            found.push((name.clone(), differing.join("; ")));
+        }
+    }
+    found
+}
+
+fn differences(call: &Call, one: &Got, fleet: &Got) -> Vec<String> {
+    let mut found = Vec::new();
+    if one.status != fleet.status {
+        found.push(format!("status {} became {}", one.status, fleet.status));
+    }
+    let (expected, actual) = (lines(call, one), lines(call, fleet));
+    for line in expected.iter().filter(|line| !actual.contains(line)) {
+        found.push(format!("no {line}"));
+    }
+    for line in actual.iter().filter(|line| !expected.contains(line)) {
+        found.push(format!("has {line}"));
+    }
+    if expected.len() != actual.len() && found.is_empty() {
+        found.push("a header comes another number of times".to_owned());
+    }
+    let (expected, actual) = (body(one), body(fleet));
+    if expected != actual {
+        let short = |text: &str| text.chars().take(500).collect::<String>();
+        found.push(format!("body {:?} became {:?}", short(&expected), short(&actual)));
+    }
+    found
+}
+
+fn lines(call: &Call, got: &Got) -> Vec<String> {
+    let lines = got.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value));
+    let mut lines: Vec<String> = lines
+        .filter(|(name, _)| !FREE.contains(&name.as_str()))
+        // The length of what is chunked on one side; to a HEAD it is what there is to compare.
+        .filter(|(name, _)| call.method == "HEAD" || name != "content-length")
+        .map(|(name, value)| format!("{name}: {}", masked(value)))
+        .collect();
+    lines.sort();
+    lines
+}
+
+/// The body, with the errors of a GraphQL answer in one order: fields run at the same time.
+fn body(got: &Got) -> String {
+    let text = masked(&String::from_utf8_lossy(&got.body));
+    let Ok(mut whole) = serde_json::from_str::<serde_json::Value>(&text) else { return text };
+    let Some(errors) = whole.get_mut("errors").and_then(|errors| errors.as_array_mut()).filter(|list| list.len() > 1)
+    else {
+        return text;
+    };
+    errors.sort_by_key(ToString::to_string);
+    whole.to_string()
+}
+
+/// A text in which sessions, boundaries and times of the run are blanked.
+fn masked(text: &str) -> String {
+    let free = [
+        "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
+        r"\b[0-9a-f]{60}\b",
+        "session=[^;]*|Expires=[^;]*",
+        r"2\d{3}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z",
+        r"127\.0\.0\.1:\d+",
+    ];
+    free.iter()
+        .fold(text.to_owned(), |text, free| regex::Regex::new(free).unwrap().replace_all(&text, "FREE").into_owned())
+}
