@@ -4,6 +4,8 @@
 // What other tests use of what is shared.
 #![allow(dead_code)]
 
+#[path = "support/author.rs"]
+mod author;
 #[path = "demo/beside_zot.rs"]
 mod beside_zot;
 #[path = "support/demo_compare.rs"]
@@ -12,6 +14,10 @@ mod demo_compare;
 mod demo_replay;
 #[path = "demo/histories.rs"]
 mod histories;
+#[path = "support/looks.rs"]
+mod looks;
+#[path = "support/made.rs"]
+mod made;
 #[path = "demo/nodes.rs"]
 mod nodes;
 #[path = "support/oracle.rs"]

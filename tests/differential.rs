@@ -24,6 +24,8 @@ mod looks;
 mod made;
 #[path = "support/oracle.rs"]
 mod oracle;
+#[path = "differential/placements.rs"]
+mod placements;
 #[path = "differential/sequences.rs"]
 mod sequences;
 #[path = "support/sides.rs"]

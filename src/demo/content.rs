@@ -122,7 +122,11 @@ impl Content {
             }
         }
         registry.with(|state| {
-            for pull in self.pulls.iter().filter(|pull| holds(&pull.repository)) {
+            for pull in &self.pulls {
+                if !holds(&pull.repository) {
+                    now = time::after(now, i64::from(pull.times));
+                    continue;
+                }
                 let Ok((entry, body)) = state.store.manifest(&pull.repository, &pull.reference) else {
                     return Err(ContentError::Missing(format!("{}:{}", pull.repository, pull.reference)));
                 };

@@ -148,6 +148,28 @@ impl Author {
         }
     }
 
+    /// A read that leaves nothing behind.
+    pub fn read(&mut self) -> Step {
+        loop {
+            let step = match self.random.u8(..6) {
+                0 => self.pull(),
+                1 => self.blob(),
+                2 => self.catalog(),
+                3 => self.tags(),
+                4 => self.referrers(),
+                _ => self.route(),
+            };
+            let asked = &step.requests[0];
+            // A HEAD of a blob, and a GET of a part of one, may link it; a pull counts.
+            let links =
+                asked.path.contains("/blobs/") && (asked.method == "HEAD" || asked.headers.contains_key("Range"));
+            let counts = asked.path.contains("/manifests/") && asked.method == "GET";
+            if ["GET", "HEAD"].contains(&asked.method.as_str()) && !links && !counts {
+                return step;
+            }
+        }
+    }
+
     pub fn one<T: Clone>(&mut self, of: &[T]) -> T {
         of[self.random.usize(..of.len())].clone()
     }

@@ -18,6 +18,8 @@ use std::collections::BTreeMap;
 pub struct Pair<'a> {
     pub one: &'a Sender,
     pub fleet: &'a Sender,
+    /// Whether the newest image of a repository is looked at.
+    pub with_newest: bool,
 }
 
 /// What came of a sequence.
@@ -84,7 +86,7 @@ impl Pair<'_> {
 
     /// Looks at everything that was named.
     pub async fn look(&self, named: &Named, number: usize, outcome: &mut Outcome) {
-        let looks = named.looks();
+        let looks = named.looks(self.with_newest);
         let answers = join_all(looks.iter().map(async |asked| (self.one(asked).await, self.fleet.send(asked).await)));
         for (asked, (expected, actual)) in looks.iter().zip(answers.await) {
             outcome.compared += 1;

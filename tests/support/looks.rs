@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 const IMAGE: &str = "RepoName Tag Digest MediaType Size DownloadCount PushedBy IsSigned ArtifactType LastUpdated \
     SignatureInfo{Tool IsTrusted} Referrers{Digest ArtifactType Size} \
     Manifests{Digest Size DownloadCount IsSigned Platform{Os Arch} Referrers{Digest} SignatureInfo{Tool}}";
-const REPO: &str = "Name LastUpdated Size DownloadCount StarCount IsStarred IsBookmarked Rank Vendors \
-    Platforms{Os Arch} NewestImage{Tag Digest}";
+const REPO: &str =
+    "Name LastUpdated Size DownloadCount StarCount IsStarred IsBookmarked Rank Vendors Platforms{Os Arch}";
 
 /// The repositories that some steps named, and the manifests and tags that they pushed there.
 #[derive(Clone, Debug, Default)]
@@ -43,8 +43,10 @@ impl Named {
         named
     }
 
-    /// Everything that can be seen.
-    pub fn looks(&self) -> Vec<Request> {
+    /// Everything that can be seen. Which of several newest images of the same time a zot names after a deletion is
+    /// arbitrary, so that it is not always to be looked at.
+    pub fn looks(&self, with_newest: bool) -> Vec<Request> {
+        let repo = if with_newest { format!("{REPO} NewestImage{{Tag Digest}}") } else { REPO.to_owned() };
         let get =
             |user: &str, path: String| Request { headers: Default::default(), ..request("GET", path, user, "", b"") };
         let search = |user: &str, document: String| {
@@ -54,15 +56,15 @@ impl Named {
         let mut looks = Vec::new();
         for user in ["alice", "bob", ""] {
             looks.push(get(user, "/v2/_catalog".to_owned()));
-            looks.push(search(user, format!("{{RepoListWithNewestImage{{Page{{TotalCount}} Results{{{REPO}}}}}}}")));
+            looks.push(search(user, format!("{{RepoListWithNewestImage{{Page{{TotalCount}} Results{{{repo}}}}}}}")));
             looks.push(search(user, format!("{{ImageList(repo:\"\"){{Page{{TotalCount}} Results{{{IMAGE}}}}}}}")));
         }
-        let marked = format!("StarredRepos{{Results{{{REPO}}}}} BookmarkedRepos{{Results{{{REPO}}}}}");
+        let marked = format!("StarredRepos{{Results{{{repo}}}}} BookmarkedRepos{{Results{{{repo}}}}}");
         looks.push(search("alice", format!("{{{marked}}}")));
         looks.push(search("bob", format!("{{{marked}}}")));
         for text in ["", "a", "b", "lib:", ":1"] {
             let document =
-                format!("{{GlobalSearch(query:\"{text}\"){{Page{{TotalCount}} Repos{{{REPO}}} Images{{{IMAGE}}}}}}}");
+                format!("{{GlobalSearch(query:\"{text}\"){{Page{{TotalCount}} Repos{{{repo}}} Images{{{IMAGE}}}}}}}");
             looks.push(search("alice", document));
         }
         let by_downloads = "requestedPage:{limit:3,offset:1,sortBy:DOWNLOADS}";
@@ -75,7 +77,7 @@ impl Named {
         for (index, name) in self.names.iter().enumerate() {
             looks.push(get("alice", format!("/v2/{name}/tags/list")));
             let user = if index % 3 == 2 { "bob" } else { "alice" };
-            let images = format!("Images{{{IMAGE} IsDeletable}} Summary{{{REPO}}}");
+            let images = format!("Images{{{IMAGE} IsDeletable}} Summary{{{repo}}}");
             looks.push(search(user, format!("{{ExpandedRepoInfo(repo:\"{name}\"){{{images}}}}}")));
             if index < 2 {
                 looks.push(get("alice", format!("/v2/_catalog?n=2&last={name}")));

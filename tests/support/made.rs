@@ -101,8 +101,8 @@ pub fn parts(seed: u64, images: usize) -> (Value, Map<String, Value>) {
                 1..6 => format!("b{}", maker.random.usize(..images)),
                 _ => maker.one(&TAGS).to_owned(),
             };
-            let is_bobs = repository.starts_with("team-b/") || repository.starts_with("flow/bob/");
-            let user = if is_bobs && maker.random.bool() { "bob" } else { "alice" };
+            let bobs = repository.starts_with("team-b/") || repository.starts_with("flow/bob/");
+            let user = if bobs && maker.random.bool() { "bob" } else { "alice" };
             pushes.push(json!({"repository": repository, "reference": reference, "digest": made.digest, "user": user}));
         }
     }
