@@ -30,7 +30,7 @@ const ROWS: &[(&str, &str, &str)] = &[
         "a_digest_that_the_client_cannot_see_is_an_error_and_not_a_part",
     ),
     (
-        "`LastUpdated` of an index",
+        "fields of an index",
         "../src/compose/lineage/update_time.rs",
         "what_is_not_known_of_the_first_is_taken_from_its_siblings",
     ),

@@ -17,7 +17,7 @@ use crate::graphql::{Outcome, ask_for};
 use crate::plan::To;
 use crate::query::Planned;
 use crate::rules::{Composition, Query, QueryClass};
-use crate::scatter::{Ask, Failure, NodeAnswer, Scatter, Verdict};
+use crate::scatter::{Ask, Failure, FailureKind, NodeAnswer, Scatter, Verdict};
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 use std::fmt;
@@ -129,11 +129,20 @@ impl Asker<'_> {
         }
         let asks: Vec<(usize, Ask)> =
             documents.iter().map(|(node, document)| (*node, ask_for(self.ask, document))).collect();
+        let known_is_none = known.is_none();
         let mut gathered = self.scatter.each(&asks, data_of).await;
         if let Some(known) = known {
             gathered = gathered.with(self.scatter.fleet(), known);
         }
+        let is_later = known_is_none && self.partial == Partial::Warn;
         match gathered.judge(self.partial) {
+            // What was answered in earlier steps is there.
+            Verdict::Failed(missing)
+                if is_later && missing.iter().all(|failure| failure.kind != FailureKind::NoRoom) =>
+            {
+                failures.extend(missing);
+                Ok((Vec::new(), HeaderMap::new()))
+            }
             Verdict::Parts { parts, headers, failures: missing } => {
                 let is_new = |failure: &Failure| failures.iter().all(|known| known.node != failure.node);
                 let missing: Vec<Failure> = missing.into_iter().filter(is_new).collect();

@@ -153,6 +153,11 @@ impl Operation {
                     if !self.is_included(&field.directives)? {
                         continue;
                     }
+                    // What is copied counts, too: one fragment that is spread often is copied as often.
+                    *visits = visits.saturating_add(selections_in(&field.selection_set));
+                    if *visits > MOST_VISITS {
+                        return Err(Unplannable::Expansion);
+                    }
                     let key = field.alias.as_ref().unwrap_or(&field.name);
                     match fields.iter_mut().find(|known| known.key == *key) {
                         // Validation makes sure that they are the same field with the same arguments.
@@ -238,6 +243,16 @@ impl Operation {
             }
         })
     }
+}
+
+/// How many selections a set has, all levels added up.
+fn selections_in(set: &SelectionSet<'static, String>) -> usize {
+    let below = |selection: &Select| match selection {
+        Selection::Field(field) => selections_in(&field.selection_set),
+        Selection::InlineFragment(fragment) => selections_in(&fragment.selection_set),
+        Selection::FragmentSpread(_) => 0,
+    };
+    set.items.len() + set.items.iter().map(below).sum::<usize>()
 }
 
 /// The operation that a name selects, as zot's server selects it (gqlgen `graphql/executor`).
@@ -335,6 +350,10 @@ mod tests {
         }
         bomb.push_str(" fragment F30 on Query{x}");
         assert_eq!(parse(&bomb, json!({})).unwrap_err(), Unplannable::Expansion);
+        // One large fragment that is spread often: copied each time.
+        let (spreads, fields) = ("...F ".repeat(400), "a{b c} ".repeat(400));
+        let copies = format!("{{{spreads}}} fragment F on Query{{A{{{fields}}}}}");
+        assert_eq!(parse(&copies, json!({})).unwrap_err(), Unplannable::Expansion);
     }
 
     #[test]

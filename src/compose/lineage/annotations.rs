@@ -1,9 +1,9 @@
 //! Whether an index or a manifest says itself when it was made: read in its own bytes, where what the nodes tell of it
 //! leaves that open. That is rare, and there is a bound on it.
 
-use super::super::{Asker, Settled, failed};
-use super::lists::unusable;
-use futures::future::try_join_all;
+use super::super::Asker;
+use crate::scatter::Failure;
+use futures::future::join_all;
 use http::StatusCode;
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -54,28 +54,27 @@ struct Config<'a> {
     labels: Option<HashMap<Cow<'a, str>, Cow<'a, str>>>,
 }
 
-/// Reads the bytes of each.
-///
-/// # Errors
-///
-/// A node does not give them.
-pub async fn read(asker: &Asker<'_>, wanted: impl Iterator<Item = &Bytes>) -> Settled<Vec<Annotated>> {
+/// Reads the bytes of each; `None` where they are not to be had: a node redirects, or they are gone.
+pub async fn read(asker: &Asker<'_>, wanted: impl Iterator<Item = &Bytes>) -> Vec<Option<Annotated>> {
     let each = wanted.map(|Bytes { node, repository, digests }| async move {
         let blobs = digests.iter().map(|digest| blob(asker, *node, repository, digest));
-        let said = try_join_all(blobs).await?;
+        let said = join_all(blobs).await.into_iter().collect::<Option<Vec<bool>>>()?;
         let is_created = |which: usize| said.get(which).copied().unwrap_or_default();
-        Ok(Annotated { index: is_created(0), first: is_created(1) || is_created(2) })
+        Some(Annotated { index: is_created(0), first: is_created(1) || is_created(2) })
     });
-    try_join_all(each).await
+    join_all(each).await
 }
 
 /// Whether a blob says when it was made. A GET of a blob changes nothing, unlike that of a manifest, which is counted.
-async fn blob(asker: &Asker<'_>, node: usize, repository: &str, digest: &str) -> Settled<bool> {
-    let answer = asker.get(node, &format!("/v2/{repository}/blobs/{digest}")).await.map_err(failed)?;
-    match answer.status {
-        StatusCode::OK => Ok(is_created(&answer.body)),
-        status => Err(unusable(&answer, &format!("{status} for the blob {digest} of {repository}"))),
-    }
+async fn blob(asker: &Asker<'_>, node: usize, repository: &str, digest: &str) -> Option<bool> {
+    let answer = match asker.get(node, &format!("/v2/{repository}/blobs/{digest}")).await {
+        Ok(answer) => answer,
+        Err(Failure { node, kind, cause }) => {
+            tracing::warn!(node, %kind, cause, repository, digest, "a manifest could not be read");
+            return None;
+        }
+    };
+    (answer.status == StatusCode::OK).then(|| is_created(&answer.body))
 }
 
 fn is_created(bytes: &[u8]) -> bool {

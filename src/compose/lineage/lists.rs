@@ -5,10 +5,12 @@ use super::Lineage;
 use crate::document::{Spread, Upstream, Value};
 use crate::graphql::Outcome;
 use crate::graphql::response::{Body, member};
-use crate::items::{Item, NodePart};
+use crate::items::{Item, Members, NodePart};
 use crate::query::RESERVED;
 use crate::scatter::{Failure, NodeAnswer};
 use http::HeaderMap;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 /// What every list of images is.
@@ -34,7 +36,15 @@ impl Lookup {
     pub fn of_repository(name: &str) -> Lookup {
         Lookup { query: "ImageList", argument: "repo", value: name.to_owned() }
     }
+
+    /// All images, which are asked for once where there would be very many lists.
+    pub fn all() -> Lookup {
+        Lookup::of_repository("")
+    }
 }
+
+/// The most lists that a node is asked for: it goes through all its images for each.
+pub const MOST_LISTS: usize = 32;
 
 /// What the nodes are asked for, by their index.
 #[derive(Debug, Default)]
@@ -47,6 +57,19 @@ impl Lookups {
         if !lookups.contains(&lookup) {
             lookups.push(lookup);
         }
+    }
+
+    /// How many lists a node is asked for.
+    pub fn count(&self, node: usize) -> usize {
+        self.0.get(&node).map_or(0, Vec::len)
+    }
+
+    /// The same with one list of everything for each node that would be asked for very many.
+    pub fn bounded(mut self) -> Lookups {
+        for lookups in self.0.values_mut().filter(|lookups| lookups.len() > MOST_LISTS) {
+            *lookups = vec![Lookup::all()];
+        }
+        self
     }
 
     /// What a node is asked for; `None` if it is not asked.
@@ -94,13 +117,20 @@ impl Lineage {
 
     /// The lists in the answer to such a document.
     pub(super) fn lists<'a>(&self, answer: &NodeAnswer, body: &Body<'a>, lookups: &[Lookup]) -> Settled<Vec<List<'a>>> {
-        (0..lookups.len()).map(|index| self.list(answer, body, &format!("{RESERVED}{index}"))).collect()
+        let data = body.data.map_or("{}", RawValue::get);
+        let Members(members) = serde_json::from_str(data).map_err(|error| unusable(answer, &error.to_string()))?;
+        let mut members: HashMap<Cow<str>, &RawValue> = members.into_iter().collect();
+        let keys = (0..lookups.len()).map(|index| format!("{RESERVED}{index}"));
+        keys.map(|key| self.read(answer, members.remove(key.as_str()))).collect()
     }
 
     /// The list under a key.
     pub(super) fn list<'a>(&self, answer: &NodeAnswer, body: &Body<'a>, key: &str) -> Settled<List<'a>> {
-        let result =
-            body.data.and_then(|data| member(data, key)).ok_or_else(|| unusable(answer, "a list is missing"))?;
+        self.read(answer, body.data.and_then(|data| member(data, key)))
+    }
+
+    fn read<'a>(&self, answer: &NodeAnswer, result: Option<&'a RawValue>) -> Settled<List<'a>> {
+        let result = result.ok_or_else(|| unusable(answer, "a list is missing"))?;
         NodePart::read(&self.fan_out, answer.node, result).map_err(|bad| unusable(answer, &bad.to_string()))
     }
 

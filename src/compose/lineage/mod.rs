@@ -6,12 +6,13 @@
 //! which of these are related is decided here. The number of requests depends on the number of nodes only.
 
 mod annotations;
+mod errors;
 mod lists;
 mod related;
 mod subject;
 mod update_time;
 
-use super::{Asker, Composed, Recipe, Settled, failed, nodes_named};
+use super::{Asker, Composed, Recipe, Settled, failed, failed_all, nodes_named};
 use crate::answer;
 use crate::document::{Field, Operation, Root, Unplannable, Upstream, selected};
 use crate::fleet::Fleet;
@@ -25,7 +26,7 @@ use crate::rules::{Direction, Query};
 use crate::scatter::{Failure, FailureKind, NodeAnswer};
 use annotations::{Bytes, MOST_READ};
 use http::HeaderMap;
-use lists::{Lookup, Lookups, Read, read, read_all, unusable};
+use lists::{Lookup, Lookups, MOST_LISTS, Read, read, read_all, unusable};
 use related::{Annotations, Lacks, Partial, Sorted, sort_out};
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -36,8 +37,6 @@ use subject::Subjects;
 
 /// An id that no digest contains.
 const NO_DIGEST: &str = "-";
-/// The most first layers that an image may have, in all its manifests: each is looked for on every node.
-const MOST_FIRST_LAYERS: usize = 256;
 
 /// What is asked.
 #[derive(Debug)]
@@ -147,9 +146,12 @@ impl Lineage {
             let said = asker.one(&self.owner, document).await.map_err(failed)?;
             return Err(refused(field, &said, &read(&said)?));
         }
-        let wanted = by_first_layer(field, &subjects, &owner, fleet.nodes().len())?;
+        let wanted = by_first_layer(&subjects, owner.node, fleet.nodes().len());
         let own = subjects.owner_knows.then(|| owner.clone());
         let (answers, headers) = self.ask(asker, &wanted, own, &mut failures).await?;
+        if answers.is_empty() {
+            return Err(failed_all(failures));
+        }
         let answers = read_all(&answers)?;
         let mut relations = self.relations(field, &subjects, &wanted, &answers)?;
 
@@ -159,28 +161,34 @@ impl Lineage {
         for index in &partial {
             wanted.add(index.node(), Lookup::of_repository(index.repository()));
         }
+        let wanted = wanted.bounded();
         let (whole, _) = self.ask(asker, &wanted, None, &mut failures).await?;
         let whole = read_all(&whole)?;
         let indexes = self.named(&wanted, &whole)?;
+        let mut firsts_wanted = Lookups::default();
         let mut unsure: Vec<(Seen, Bytes)> = Vec::new();
         let mut lacking: Vec<(&Partial, &Item, String)> = Vec::new();
         for index in &partial {
-            let Some(whole) = indexes.get(&index.found_by(index.repository())) else { continue };
+            let whole = indexes.get(&index.found_by(index.repository()));
+            let Some(whole) = whole.or_else(|| indexes.get(&index.found_by(""))) else { continue };
             match self.shown(fleet, (index, whole, None), Annotations::Unknown)? {
                 Ok(item) => relations.items.push(item),
                 Err(Lacks::Image) => {}
-                Err(Lacks::First(digest)) => lacking.push((index, whole, digest)),
+                Err(Lacks::First(digest)) if firsts_wanted.count(index.node()) < MOST_LISTS => {
+                    firsts_wanted.add(index.node(), Lookup::by_digest(&digest));
+                    lacking.push((index, whole, digest));
+                }
+                Err(Lacks::First(_)) => {
+                    let annotated = Annotations::NotToBeHad;
+                    relations.items.extend(self.shown(fleet, (index, whole, None), annotated)?.ok());
+                }
                 Err(Lacks::Annotations(bytes)) => unsure.push(((index, whole, None), bytes)),
             }
         }
         // … sometimes what it is with the first of them alone …
-        let mut wanted = Lookups::default();
-        for (index, _, digest) in &lacking {
-            wanted.add(index.node(), Lookup::by_digest(digest));
-        }
-        let (alone, _) = self.ask(asker, &wanted, None, &mut failures).await?;
+        let (alone, _) = self.ask(asker, &firsts_wanted, None, &mut failures).await?;
         let alone = read_all(&alone)?;
-        let firsts = self.named(&wanted, &alone)?;
+        let firsts = self.named(&firsts_wanted, &alone)?;
         for (index, whole, digest) in &lacking {
             let Some(first) = firsts.get(&index.found_by(digest)) else { continue };
             match self.shown(fleet, (index, whole, Some(first)), Annotations::Unknown)? {
@@ -191,22 +199,17 @@ impl Lineage {
         }
         // … and now and then what is said in its bytes.
         let bytes = unsure.iter().take(MOST_READ).map(|(_, bytes)| bytes);
-        let annotations = annotations::read(asker, bytes).await?.into_iter().map(Annotations::Known);
+        let annotations = annotations::read(asker, bytes).await.into_iter();
+        let annotations = annotations.map(|said| said.map_or(Annotations::NotToBeHad, Annotations::Known));
         for ((seen, _), annotated) in unsure.iter().zip(annotations.chain(repeat(Annotations::NotToBeHad))) {
             relations.items.extend(self.shown(fleet, *seen, annotated)?.ok());
         }
 
         let Relations { parts, items, hidden, .. } = relations;
         let mut merged = items::put_together(&self.fan_out, |repository| fleet.owner(repository).node, &parts, items);
-        merged.hidden.extend(hidden);
-        // What is asked for twice fails twice.
-        let mut said = BTreeSet::new();
-        let errors = answers.iter().chain(&whole).chain(&alone).flat_map(|(_, body)| body.errors.iter().flatten());
-        let errors = errors
-            .filter(|error| merged.shows_error(&error.message()) && said.insert(error.message().into_owned()))
-            .map(|error| error.at_root(&field.key, field.location))
-            .collect();
-        Ok(Outcome { value: Some(merged.value), errors, headers: Some(headers), refusal: None, failures })
+        let value = Some(std::mem::take(&mut merged.value));
+        let errors = self.errors(field, &subjects, &[&answers, &whole, &alone], merged, hidden);
+        Ok(Outcome { value, errors, headers: Some(headers), refusal: None, failures })
     }
 
     /// What the owner says of its own images, and what of the images with the layers elsewhere is related.
@@ -281,25 +284,19 @@ impl Lineage {
 
 /// What the nodes are asked for: images with the layers that the manifests of the image begin with. The owner has answered
 /// for its own images, unless it lacks the digest that the client names.
-fn by_first_layer(field: &Field, subjects: &Subjects, owner: &NodeAnswer, nodes: usize) -> Settled<Lookups> {
+fn by_first_layer(subjects: &Subjects, owner: usize, nodes: usize) -> Lookups {
     let first = subjects.manifests.iter().filter_map(|manifest| manifest.layers.first());
     let mut layers: BTreeSet<&str> = first.map(String::as_str).collect();
-    if layers.len() > MOST_FIRST_LAYERS {
-        let message = format!(
-            "the image begins with more than {MOST_FIRST_LAYERS} layers, which is more than this gateway looks for"
-        );
-        return Err(error(field, &message, &owner.headers));
-    }
     if layers.is_empty() && !subjects.owner_knows {
         layers.insert(NO_DIGEST);
     }
     let mut wanted = Lookups::default();
-    for node in (0..nodes).filter(|&node| node != owner.node || !subjects.owner_knows) {
+    for node in (0..nodes).filter(|&node| node != owner || !subjects.owner_knows) {
         for layer in &layers {
             wanted.add(node, Lookup::by_digest(layer));
         }
     }
-    Ok(wanted)
+    wanted.bounded()
 }
 
 /// A node's errors, as the client's answer.

@@ -112,7 +112,7 @@ pub enum Lacks {
 }
 
 /// What is known of the annotations of an index.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub enum Annotations {
     /// Nothing yet.
     #[default]
@@ -177,6 +177,8 @@ impl<'a> Partial<'a> {
             manifests.iter().map(|manifest| Time::read(manifest.updated.map_or("null", RawValue::get))).collect();
         // What the first manifest shown is annotated with stands in the fields of the index.
         let alike = seen.iter().find(|(places, _)| places.first() == Some(&first)).map(|(_, item)| *item);
+        // Of very many, the fields of the whole index are the best guess.
+        let alike = alike.or((annotated == Annotations::NotToBeHad).then_some(whole));
         let Some(alike) = alike else { return Ok(Err(Lacks::First(manifests[first].digest.to_string()))) };
         let updated = match (possible(&updates, &observations, &shown).as_slice(), annotated) {
             (&[updated], _) | (&[updated, ..], Annotations::NotToBeHad) => updated,
@@ -190,7 +192,7 @@ impl<'a> Partial<'a> {
                 })));
             }
         };
-        let size: u64 = shown.iter().map(|&index| size_of(&manifests[index])).sum();
+        let size = shown.iter().fold(0_u64, |size, &index| size.saturating_add(size_of(&manifests[index])));
         let mut texts = Vec::with_capacity(alike.texts.len());
         for (alias, (like, all)) in alike.texts.iter().zip(&whole.texts).enumerate() {
             let names = names.get(alias).map(Vec::as_slice).unwrap_or_default();
@@ -249,5 +251,5 @@ fn size_of(manifest: &Manifest) -> u64 {
     let layers = manifest.layers.as_deref().unwrap_or_default();
     // Of a digest the last size counts, which is the size of all others unless the manifest lies.
     let twice = layers.iter().filter(|layer| !known.insert(&layer.digest)).map(|layer| number(&layer.size));
-    number(&manifest.size).saturating_sub(twice.sum())
+    number(&manifest.size).saturating_sub(twice.fold(0, u64::saturating_add))
 }
