@@ -5,6 +5,8 @@
 // What other tests use of what is shared.
 #![allow(dead_code)]
 
+#[path = "support/bad_histories.rs"]
+mod bad_histories;
 #[path = "support/beside.rs"]
 mod beside;
 #[path = "support/odd_documents.rs"]
@@ -16,6 +18,7 @@ mod wire;
 #[path = "support/zots.rs"]
 mod zots;
 
+use beside::Case;
 use zots::{Content, Zot};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -31,11 +34,16 @@ async fn odd_requests_are_answered_as_by_one_zot() {
     content.push(one.address).await;
     content.push(running.addresses[0]).await;
     let mut wrong = Vec::new();
-    for (kind, cases) in [("documents", odd_documents::cases()), ("routes", odd_routes::cases(&content))] {
+    let mut compare = async |kind: &str, cases: Vec<Case>| {
         let found = beside::compare(&cases, one.address, running.addresses[0]).await;
         println!("{kind}: {} of {} alike", cases.len() - found.len(), cases.len());
         wrong.extend(found.into_iter().map(|(name, differing)| format!("{name}: {differing}")));
-    }
+    };
+    compare("documents", odd_documents::cases()).await;
+    compare("routes", odd_routes::cases(&content)).await;
+    bad_histories::push(one.address).await;
+    bad_histories::push(running.addresses[0]).await;
+    compare("histories", bad_histories::cases()).await;
     running.stop().await;
     assert!(wrong.is_empty(), "{} differences:\n{}", wrong.len(), wrong.join("\n"));
 }

@@ -7,6 +7,7 @@ use crate::query::{FanOut, Planned};
 use crate::scatter::{Failure, NodeAnswer};
 use http::{HeaderMap, StatusCode};
 use serde_json::value::RawValue;
+use std::collections::HashMap;
 
 /// What became of a root field.
 #[derive(Default)]
@@ -73,8 +74,41 @@ pub fn merged_field(
             return Outcome::failed(vec![part.unusable(&bad.to_string())]);
         }
     };
-    let errors = bodies.iter().flat_map(|(_, body)| body.errors.iter().flatten());
-    let errors = errors.filter(|error| merged.shows_error(&error.message()));
-    let errors = errors.map(|error| error.at(planned.field.location)).collect();
+    let shown = |body: &Body<'_>| {
+        let errors = body.errors.iter().flatten().filter(|error| merged.shows_error(&error.message()));
+        errors.map(|error| error.at(planned.field.location)).collect::<Vec<_>>()
+    };
+    let errors = each_node_once(bodies.iter().map(|(_, body)| shown(body)));
     Outcome { value: Some(merged.value), errors, headers: Some(headers), failures, ..Outcome::default() }
+}
+
+/// The errors of several nodes. What two nodes say of copies of one image, one zot says of the one.
+fn each_node_once(nodes: impl Iterator<Item = Vec<String>>) -> Vec<String> {
+    let mut said: Vec<String> = Vec::new();
+    for errors in nodes {
+        let mut before: HashMap<&str, usize> = HashMap::new();
+        said.iter().for_each(|error| *before.entry(error).or_default() += 1);
+        let new = errors.iter().filter(|error| match before.get_mut(error.as_str()) {
+            Some(left) if *left > 0 => {
+                *left -= 1;
+                false
+            }
+            _ => true,
+        });
+        let new: Vec<String> = new.cloned().collect();
+        said.extend(new);
+    }
+    said
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_several_nodes_say_is_said_as_often_as_one_says_it() {
+        let nodes = [vec!["a", "b", "a"], vec!["a", "c"], vec!["a", "a", "a", "c"]];
+        let nodes = nodes.map(|errors| errors.into_iter().map(str::to_owned).collect());
+        assert_eq!(each_node_once(nodes.into_iter()), ["a", "b", "a", "c", "a"]);
+    }
 }

@@ -66,13 +66,37 @@ impl Named {
         let by_manifest = manifests.iter().any(|digest| message.contains(digest.as_str()));
         by_tag || in_repository && (by_manifest || tag.is_none())
     }
+
+    /// Whether an error of the conversion speaks of a manifest of this item.
+    fn is_converted_in(&self, message: &str) -> bool {
+        let name = format!("{} in repo {}", self.tag.as_deref().unwrap_or_default(), self.repository);
+        let manifest = converted(message).filter(|(of, _)| *of == name).and_then(|(_, rest)| rest.split(',').next());
+        manifest.is_some_and(|manifest| self.manifests.iter().any(|digest| digest == manifest))
+    }
+}
+
+/// How the errors begin that a zot adds while it converts what a list is of, before filters and the page apply (zot
+/// `pkg/extensions/search/convert/metadb.go`, `ImageManifest2ImageSummary`). Scans come after the page.
+const OF_CONVERSION: &str = "error generating history on tag ";
+
+/// What an error of the conversion says before and behind `: manifest digest: `; `None` if it is none. Such errors are of
+/// whatever a list is of, on the page or not.
+pub fn converted(message: &str) -> Option<(&str, &str)> {
+    message.strip_prefix(OF_CONVERSION)?.split_once(": manifest digest: ")
 }
 
 impl Merged {
-    /// Whether an error beside data belongs to the page: it names an item that is on it, or none at all.
+    /// Whether an error beside data belongs to the answer: it is of the conversion, it names an item that is on the page,
+    /// or none at all.
     pub fn shows_error(&self, message: &str) -> bool {
-        self.shown.iter().any(|item| item.is_named_in(message))
+        converted(message).is_some()
+            || self.shown.iter().any(|item| item.is_named_in(message))
             || !self.hidden.iter().any(|item| item.is_named_in(message))
+    }
+
+    /// Whether an error of the conversion is of a manifest of what the list is of.
+    pub fn converts(&self, message: &str) -> bool {
+        self.shown.iter().chain(&self.hidden).any(|item| item.is_converted_in(message))
     }
 }
 

@@ -6,6 +6,7 @@
 //! which of these are related is decided here. The number of requests depends on the number of nodes only.
 
 mod annotations;
+mod errors;
 mod lists;
 mod related;
 mod subject;
@@ -197,16 +198,10 @@ impl Lineage {
         }
 
         let Relations { parts, items, hidden, .. } = relations;
-        let mut merged = items::put_together(&self.fan_out, |repository| fleet.owner(repository).node, &parts, items);
-        merged.hidden.extend(hidden);
-        // What is asked for twice fails twice.
-        let mut said = BTreeSet::new();
-        let errors = answers.iter().chain(&whole).chain(&alone).flat_map(|(_, body)| body.errors.iter().flatten());
-        let errors = errors
-            .filter(|error| merged.shows_error(&error.message()) && said.insert(error.message().into_owned()))
-            .map(|error| error.at_root(&field.key, field.location))
-            .collect();
-        Ok(Outcome { value: Some(merged.value), errors, headers: Some(headers), refusal: None, failures })
+        let merged = items::put_together(&self.fan_out, |repository| fleet.owner(repository).node, &parts, items);
+        let value = Some(merged.value.clone());
+        let errors = self.errors(field, &subjects, &[&answers, &whole, &alone], merged, hidden);
+        Ok(Outcome { value, errors, headers: Some(headers), refusal: None, failures })
     }
 
     /// What the owner says of its own images, and what of the images with the layers elsewhere is related.

@@ -1,0 +1,94 @@
+//! Odd requests to the gateway over three embedded nodes, and to one embedded node with everything: the tables of
+//! `tests/real_http.rs`, which compares real zots with them.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+// What other tests use of what is shared.
+#![allow(dead_code)]
+
+#[path = "support/bad_histories.rs"]
+mod bad_histories;
+#[path = "support/beside.rs"]
+mod beside;
+#[path = "support/demo_compare.rs"]
+mod demo_compare;
+#[path = "support/demo_replay.rs"]
+mod demo_replay;
+#[path = "support/odd_documents.rs"]
+mod odd_documents;
+#[path = "support/odd_routes.rs"]
+mod odd_routes;
+#[path = "support/oracle.rs"]
+mod oracle;
+#[path = "support/wire.rs"]
+mod wire;
+#[path = "support/zots.rs"]
+mod zots;
+
+use beside::Case;
+use demo_replay::Set;
+use onezot::demo::Node;
+use onezot::server::Running;
+use std::net::SocketAddr;
+use zots::Content;
+
+/// One node with everything, and a gateway over three that share it.
+struct Sides {
+    one: Node,
+    _nodes: Vec<Node>,
+    running: Running,
+}
+
+impl Sides {
+    async fn start() -> Sides {
+        let set = Set::read("");
+        let one = set.node(None, 1).await;
+        let mut nodes = Vec::new();
+        for index in 0..3 {
+            nodes.push(set.node(Some(index), 2 + index as u64).await);
+        }
+        let addresses: Vec<SocketAddr> = nodes.iter().map(Node::address).collect();
+        Sides { one, _nodes: nodes, running: wire::gateway(&addresses, "").await }
+    }
+
+    /// What differs, of at least so many cases.
+    async fn compare(&self, cases: Vec<Case>, least: usize) {
+        assert!(cases.len() >= least, "{}", cases.len());
+        let found = beside::compare(&cases, self.one.address(), self.running.addresses[0]).await;
+        let lines: Vec<String> = found.iter().map(|(name, differing)| format!("{name}: {differing}")).collect();
+        assert!(lines.is_empty(), "{} of {} differ:\n{}", lines.len(), cases.len(), lines.join("\n"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn odd_documents_are_answered_as_by_one_node() {
+    let sides = Sides::start().await;
+    sides.compare(odd_documents::cases(), 2000).await;
+    sides.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn odd_requests_to_other_routes_are_answered_as_by_one_node() {
+    let sides = Sides::start().await;
+    sides.compare(odd_routes::cases(&Content::recorded()), 6000).await;
+    sides.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn errors_of_what_is_not_on_the_page_are_told() {
+    let sides = Sides::start().await;
+    for to in [sides.one.address(), sides.running.addresses[0]] {
+        bad_histories::push(to).await;
+    }
+    sides.compare(bad_histories::cases(), 700).await;
+    sides.running.stop().await;
+}
+
+/// The comparison notices a fleet that answers otherwise.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_differs_is_noticed() {
+    let sides = Sides::start().await;
+    bad_histories::push(sides.one.address()).await;
+    let found = beside::compare(&bad_histories::cases(), sides.one.address(), sides.running.addresses[0]).await;
+    assert!(found.len() > 300, "{}", found.len());
+    sides.running.stop().await;
+}
