@@ -286,7 +286,9 @@ fn exception(call: &Call, one: &Got) -> Option<&'static str> {
     if call.target.contains("/referrers/") && one.status == 500 && one.body.is_empty() {
         return Some("a name that is a mere directory");
     }
-    let inside = ["/metrics", "/swagger/"].iter().any(|path| call.target.starts_with(path));
+    let inside = ["/metrics", "/swagger/", "/v2/_zot/pprof/", "/v2/_zot/debug/"]
+        .iter()
+        .any(|path| call.target.starts_with(path));
     inside.then_some("the inside of one node")
 }
 
