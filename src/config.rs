@@ -36,6 +36,8 @@ pub struct Config {
     pub metadata: Metadata,
     /// What becomes of a fan-out when a node fails.
     pub partial: Partial,
+    /// What becomes of a GraphQL query that the nodes know and this gateway does not.
+    pub unknown_queries: UnknownQueries,
     /// Deadlines.
     pub timeouts: Timeouts,
     /// Bounds.
@@ -113,6 +115,17 @@ pub enum Partial {
     Fail,
     /// It is answered with what there is, and says so in a `Warning` header.
     Warn,
+}
+
+/// What becomes of a GraphQL query that the nodes know and this gateway does not: it comes with a newer zot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UnknownQueries {
+    /// It is an error: one node's answer would be its part only.
+    #[default]
+    Refuse,
+    /// One node answers it alone.
+    AnyNode,
 }
 
 /// Deadlines. A node that is late is 504, a client that is late is 408 or cut off.
@@ -197,6 +210,7 @@ impl Default for Config {
             locate: Locate::default(),
             metadata: Metadata::default(),
             partial: Partial::default(),
+            unknown_queries: UnknownQueries::default(),
             timeouts: Timeouts::default(),
             limits: Limits::default(),
             log: Log::default(),

@@ -21,7 +21,7 @@ pub fn explain(config: &Config, method: &Method, target: &str, body: Vec<u8>) ->
         let (method, target, body) = (method.clone(), target.to_owned(), body.into());
         let share = Budget::new(0).share();
         let ask = Ask { method, target, headers, sender, body, is_read: true, share };
-        match GraphQl::new(config.metadata, config.partial).plan(&fleet, &ask) {
+        match GraphQl::new(config).plan(&fleet, &ask) {
             Planning::Plan(_, plan) => {
                 text.push_str(&query::Explained { plan: &plan, fleet: &fleet }.to_string());
             }

@@ -105,9 +105,14 @@ impl Gateway {
     /// A gateway for `fleet`. `in_flight` counts the requests under way.
     pub fn new(config: Arc<Config>, fleet: Arc<Fleet>, in_flight: TaskTracker) -> Gateway {
         let scatter = Scatter::new(&config, fleet.clone());
-        let graphql = Arc::new(GraphQl::new(config.metadata, config.partial));
+        let graphql = Arc::new(GraphQl::new(&config));
         let merges = Semaphore::new(config.limits.in_flight.min(Semaphore::MAX_PERMITS));
         Gateway { config, fleet, scatter, graphql, in_flight, merges }
+    }
+
+    /// What it keeps of documents.
+    pub fn graphql(&self) -> Arc<GraphQl> {
+        self.graphql.clone()
     }
 
     /// Refuses what no registry could answer, before the path is looked at.

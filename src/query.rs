@@ -52,8 +52,25 @@ pub enum DocumentPlan {
         /// If it has variables, what a node is asked to see whether they fit: it executes nothing.
         variables: Option<Upstream>,
     },
+    /// It has queries that the table does not know. A node is asked whether the document is valid; if it is, the queries are
+    /// those of a newer zot.
+    Unknown {
+        /// The queries.
+        names: Vec<String>,
+        /// What is done then; `None`: it is refused.
+        then: Option<Box<DocumentPlan>>,
+    },
     /// It is out of bounds, and no node is asked.
     Refuse(String),
+}
+
+/// What the configuration says of documents.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Choices {
+    /// Stars and bookmarks are the same on every node.
+    pub shared_metadata: bool,
+    /// A query that the table does not know is answered by one node.
+    pub pass_unknown: bool,
 }
 
 impl DocumentPlan {
@@ -62,7 +79,8 @@ impl DocumentPlan {
         match self {
             DocumentPlan::Whole { repositories, .. } => repositories.clone(),
             DocumentPlan::Fields { fields, .. } => repositories(fields),
-            DocumentPlan::Refuse(_) => BTreeSet::new(),
+            DocumentPlan::Unknown { then: Some(plan), .. } => plan.repositories(),
+            DocumentPlan::Unknown { then: None, .. } | DocumentPlan::Refuse(_) => BTreeSet::new(),
         }
     }
 
@@ -168,41 +186,45 @@ enum Form {
     Invalid,
 }
 
-/// Plans a document. `shared_metadata`: stars and bookmarks are the same on every node.
-pub fn plan(fleet: &Fleet, request: &Request, shared_metadata: bool) -> DocumentPlan {
-    match plan_fields(fleet, request, shared_metadata) {
+/// Plans a document.
+pub fn plan(fleet: &Fleet, request: &Request, choices: Choices) -> DocumentPlan {
+    match plan_fields(fleet, request, choices) {
         Ok(plan) => plan,
         Err(problem) if problem.is_for_a_node() => DocumentPlan::must_fail(problem.to_string()),
         Err(problem) => DocumentPlan::Refuse(problem.to_string()),
     }
 }
 
-fn plan_fields(fleet: &Fleet, request: &Request, shared_metadata: bool) -> Result<DocumentPlan, Unplannable> {
+fn plan_fields(fleet: &Fleet, request: &Request, choices: Choices) -> Result<DocumentPlan, Unplannable> {
     if request.text.contains(RESERVED) {
         return Err(Unplannable::Reserved);
     }
     let operation = Operation::parse(&request.text, request.operation.as_deref(), request.variables.clone())?;
     let operation = Arc::new(operation);
     let mut planned = Vec::with_capacity(operation.fields.len());
+    let mut unknown: Vec<String> = Vec::new();
     for field in &operation.fields {
         let row = rules::query(&field.name);
-        if row.is_none() && !field.name.starts_with("__") {
-            let why = format!("the query {:?} is none that this gateway knows how to merge", field.name);
-            return Ok(DocumentPlan::must_fail(why));
+        if row.is_none() && !field.name.starts_with("__") && !unknown.contains(&field.name) {
+            unknown.push(field.name.clone());
         }
         let step = match row {
             None => ask(&operation, field, To::Any, None),
-            Some(row) => step(fleet, &operation, field, row, shared_metadata)?.unwrap_or_else(|| {
+            Some(row) => step(fleet, &operation, field, row, choices.shared_metadata)?.unwrap_or_else(|| {
                 let why = format!("the arguments of {:?} are none that a zot accepts", field.name);
                 ask(&operation, field, To::Any, Some(why))
             }),
         };
         planned.push(Planned { field: field.clone(), row, step });
     }
-    Ok(whole_if_one(planned).unwrap_or_else(|fields| {
+    let plan = whole_if_one(planned).unwrap_or_else(|fields| {
         let variables = operation.print_skipped();
         DocumentPlan::Fields { fields, variables }
-    }))
+    });
+    if unknown.is_empty() {
+        return Ok(plan);
+    }
+    Ok(DocumentPlan::Unknown { names: unknown, then: choices.pass_unknown.then(|| Box::new(plan)) })
 }
 
 /// A document whose fields all have one node goes there as the client's own bytes.
@@ -423,6 +445,16 @@ fn filter_is_short(filter: Option<&Value>) -> bool {
     })
 }
 
+/// Why queries that only the nodes know are refused, and the way out.
+pub fn unknown_refused(names: &[String]) -> String {
+    let names: Vec<String> = names.iter().map(|name| format!("{name:?}")).collect();
+    format!(
+        "this gateway does not know how to merge {}: what one node answers would be its part only. A newer onezot may \
+         know; `unknown_queries: any-node` lets one node answer alone",
+        names.join(", ")
+    )
+}
+
 /// A plan with all that its text needs.
 pub struct Explained<'a> {
     /// The plan.
@@ -466,13 +498,21 @@ impl fmt::Display for Explained<'_> {
                 Ok(())
             }
             DocumentPlan::Refuse(why) => writeln!(f, "refused: {why}"),
+            DocumentPlan::Unknown { names, then } => {
+                writeln!(f, "unknown: {}, if any node says that the document is valid", names.join(", "))?;
+                match then {
+                    None => writeln!(f, "refused: {}", unknown_refused(names)),
+                    Some(plan) => write!(f, "{}", Explained { plan, fleet: self.fleet }),
+                }
+            }
             DocumentPlan::Fields { fields, variables } => {
                 writeln!(f, "valid: any node is asked whether the document is, and executes nothing")?;
                 if variables.is_some() {
                     writeln!(f, "       and whether the variables fit, with all fields skipped")?;
                 }
                 for Planned { field, row, step } in fields {
-                    let class = row.map_or("introspection".to_owned(), |row| row.class.to_string());
+                    let unknown = if field.name.starts_with("__") { "introspection" } else { "unknown" };
+                    let class = row.map_or(unknown.to_owned(), |row| row.class.to_string());
                     let alias = if field.key == field.name { String::new() } else { format!(" as {}", field.key) };
                     match step {
                         Step::Ask { to, upstream, must_fail } => {

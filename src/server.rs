@@ -76,6 +76,7 @@ async fn start_with(config: Arc<Config>, fleet: Arc<Fleet>) -> Result<Running, S
 
     let (stop, stopping) = watch::channel(false);
     let gateway = Gateway::new(config.clone(), fleet.clone(), in_flight.clone());
+    let graphql = gateway.graphql();
     // The gateway itself bounds how often it tries: by the nodes and their addresses.
     let conf = ServerConf { max_retries: usize::MAX, ..ServerConf::default() };
     let mut proxy = HttpProxy::new(gateway, Arc::new(conf));
@@ -92,7 +93,7 @@ async fn start_with(config: Arc<Config>, fleet: Arc<Fleet>) -> Result<Running, S
     let mut admin_address = None;
     if let Some((listener, address)) = admin {
         admin_address = Some(address);
-        background.push(tokio::spawn(telemetry::serve_admin(listener, config.clone(), fleet)));
+        background.push(tokio::spawn(telemetry::serve_admin(listener, config.clone(), fleet, graphql)));
     }
     let drain = config.timeouts.drain;
     Ok(Running { addresses, admin: admin_address, stop, accepting, background, in_flight, drain })

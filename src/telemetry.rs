@@ -3,6 +3,7 @@
 use crate::answer::{self, Answer};
 use crate::config::{Config, Log, LogFormat};
 use crate::fleet::Fleet;
+use crate::graphql::GraphQl;
 use crate::page::query_value;
 use crate::plan::{self, Explained};
 use bytes::Bytes;
@@ -55,7 +56,7 @@ pub fn start_log(log: &Log) {
 }
 
 /// Serves the admin listener, for ever.
-pub async fn serve_admin(listener: TcpListener, config: Arc<Config>, fleet: Arc<Fleet>) {
+pub async fn serve_admin(listener: TcpListener, config: Arc<Config>, fleet: Arc<Fleet>, graphql: Arc<GraphQl>) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => {
@@ -78,10 +79,10 @@ pub async fn serve_admin(listener: TcpListener, config: Arc<Config>, fleet: Arc<
                 continue;
             }
         };
-        let (config, fleet) = (config.clone(), fleet.clone());
+        let (config, fleet, graphql) = (config.clone(), fleet.clone(), graphql.clone());
         connections.spawn(async move {
             let service = service_fn(|request| {
-                let answer = admin(&request, &config, &fleet);
+                let answer = admin(&request, &config, &fleet, &graphql);
                 async { Ok::<_, Infallible>(response(answer)) }
             });
             let mut builder = Builder::new(TokioExecutor::new());
@@ -93,20 +94,21 @@ pub async fn serve_admin(listener: TcpListener, config: Arc<Config>, fleet: Arc<
     }
 }
 
-fn admin(request: &Request<Incoming>, config: &Config, fleet: &Fleet) -> Answer {
+fn admin(request: &Request<Incoming>, config: &Config, fleet: &Fleet, graphql: &GraphQl) -> Answer {
     if !request.method().is_safe() {
         return answer::method_not_allowed("GET, HEAD");
     }
     match request.uri().path() {
         "/livez" | "/readyz" | "/startupz" => answer::healthy(),
-        "/status" => status(config, fleet),
+        "/status" => status(config, fleet, graphql),
         "/explain" => explain(request.uri().query().unwrap_or_default(), fleet),
         _ => answer::not_found(),
     }
 }
 
-/// The fleet as JSON: version, placement, and each node with its addresses and whether it could be reached.
-fn status(config: &Config, fleet: &Fleet) -> Answer {
+/// The fleet as JSON: version, placement, each node with its addresses and whether it could be reached, and the queries that
+/// only the nodes know.
+fn status(config: &Config, fleet: &Fleet, graphql: &GraphQl) -> Answer {
     let nodes: Vec<_> = fleet
         .nodes()
         .iter()
@@ -123,6 +125,7 @@ fn status(config: &Config, fleet: &Fleet) -> Answer {
         "version": env!("CARGO_PKG_VERSION"),
         "placement": fleet.placement(),
         "partial": config.partial,
+        "unknown_queries": {"choice": config.unknown_queries, "seen": graphql.unknown_queries()},
         "nodes": nodes,
     });
     Answer::document("application/json", document.to_string())

@@ -121,6 +121,20 @@ fn verify_accepts_what_is_right_and_names_what_is_wrong() {
     assert!(error.starts_with(&format!("onezot: {path}:3:1: pagination: unknown field `pagination`")), "{error}");
     let (code, _, error) = run(&["serve", "--config", path]);
     assert_eq!(code, 78, "{error}");
+    std::fs::write(path, "nodes: [{url: 'http://a:5000'}]\nunknown_queries: pass\n").unwrap();
+    let (code, _, error) = run(&["verify", path]);
+    assert_eq!(code, 78);
+    assert!(error.contains(":2:18: unknown_queries: ") && error.contains("refuse, any-node"), "{error}");
+}
+
+#[test]
+fn a_query_of_a_newer_zot_is_explained_as_configured() {
+    let request = ["explain", "GET", "/v2/_zot/ext/search?query={BrandNew}", "--node", "http://a:1"];
+    let (_, out, _) = run(&request);
+    assert!(out.contains("unknown: BrandNew") && out.contains("refused: "), "{out}");
+    let output = onezot(&request).env("ONEZOT_UNKNOWN_QUERIES", "any-node").output().unwrap();
+    let out = String::from_utf8(output.stdout).unwrap();
+    assert!(out.contains("unknown: BrandNew") && out.contains("whole: any"), "{out}");
 }
 
 #[test]

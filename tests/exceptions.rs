@@ -37,6 +37,7 @@ const ROWS: &[(&str, &str, &str)] = &[
     ("an index in `ImageListForCVE`", "golden_graphql.rs", "the_gateway_answers_as_the_one_with_scans"),
     ("`CVEListForImage` of a digest", "golden_graphql.rs", "the_gateway_answers_as_the_one_with_scans"),
     ("a page beyond 64 bits", "golden_graphql.rs", "the_gateway_answers_as_the_one"),
+    ("a GraphQL form of odd make", "odd_requests.rs", "what_only_go_would_read_is_refused_and_no_part"),
     ("the handshake of a WebSocket", "gateway.rs", "a_web_socket_is_not_opened_to_one_node"),
     ("keys that begin with `_oz_`", "gateway.rs", "documents_are_bounded_before_any_node_is_asked"),
     ("a header that is malformed", "exceptions.rs", "what_cannot_be_read_is_400_and_reaches_no_node"),

@@ -339,6 +339,7 @@ mod tests {
                 Some("locate") => "search",
                 Some("metadata") => "shared",
                 Some("partial") => "warn",
+                Some("unknown_queries") => "any-node",
                 Some("format") => "json",
                 Some("level") => "debug",
                 Some("header_count" | "in_flight") => "77",
@@ -363,7 +364,11 @@ mod tests {
             (
                 "nodez: []\n",
                 "FILE:1:1: nodez: unknown field `nodez`, expected one of listen, admin, trusted_proxies, \
-                            nodes, placement, locate, metadata, partial, timeouts, limits, log; did you mean `nodes`?",
+                            nodes, placement, locate, metadata, partial, unknown_queries, timeouts, limits, log; did you mean `nodes`?",
+            ),
+            (
+                "unknown_queries: any\n",
+                "FILE:1:18: unknown_queries: unknown variant `any`, expected one of refuse, any-node; did you mean `any-node`?",
             ),
             (
                 "nodes:\n- {name: a, url: 'ftp://a'}\n",

@@ -27,10 +27,9 @@ pub struct Asked {
 impl Asked {
     /// The values of a query parameter, in their order.
     pub fn parameters(&self, name: &str) -> Vec<String> {
-        form_urlencoded::parse(self.query.as_bytes())
-            .filter(|(key, _)| key == name)
-            .map(|(_, value)| value.into_owned())
-            .collect()
+        let is_read = |pair: &&str| complaint_of_pair(pair).is_none();
+        let pairs = self.query.split('&').filter(is_read).flat_map(|pair| form_urlencoded::parse(pair.as_bytes()));
+        pairs.filter(|(key, _)| key == name).map(|(_, value)| value.into_owned()).collect()
     }
 
     /// The first value of a query parameter, or nothing at all, as Go's `Values.Get` has it.
@@ -47,6 +46,17 @@ impl Asked {
     pub fn by_ui(&self) -> bool {
         self.header(&UI_CLIENT) == "zot-ui"
     }
+}
+
+/// Why Go does not read a pair of a query (Go `net/url`, `parseQuery`); `None` if it does.
+pub fn complaint_of_pair(pair: &str) -> Option<String> {
+    if pair.contains(';') {
+        return Some("invalid semicolon separator in query".to_owned());
+    }
+    let is_hex = |escape: &[u8]| escape.len() == 3 && escape[1..].iter().all(u8::is_ascii_hexdigit);
+    let mut escapes = pair.match_indices('%').map(|(at, _)| &pair.as_bytes()[at..pair.len().min(at + 3)]);
+    let bad = escapes.find(|escape| !is_hex(escape))?;
+    Some(format!("invalid URL escape {:?}", String::from_utf8_lossy(bad)))
 }
 
 /// What is answered.

@@ -11,17 +11,18 @@ mod media_type;
 mod outcome;
 mod request;
 pub mod response;
+mod unknown;
 
 pub use outcome::Outcome;
 pub use response::{refusal_kind, said};
 
 use crate::answer::{self, Answer};
 use crate::compose;
-use crate::config::{Metadata, Partial};
+use crate::config::{Config, Metadata, Partial, UnknownQueries};
 use crate::document::Upstream;
 use crate::fleet::Fleet;
 use crate::plan::To;
-use crate::query::{self, DocumentPlan, Planned, Request, Step};
+use crate::query::{self, Choices, DocumentPlan, Planned, Request, Step};
 use crate::scatter::{Ask, Failure, NodeAnswer, Scatter, Verdict};
 use futures::future::join_all;
 use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE};
@@ -48,8 +49,9 @@ const PERSISTED_BYTES: u64 = 16 << 20;
 
 /// What GraphQL needs between requests.
 pub struct GraphQl {
-    metadata: Metadata,
+    choices: Choices,
     partial: Partial,
+    unknown: unknown::UnknownQueries,
     valid: moka::sync::Cache<u64, ()>,
     persisted: moka::sync::Cache<String, String>,
     hasher: RandomState,
@@ -68,11 +70,16 @@ pub enum Planning {
 
 impl GraphQl {
     /// Nothing is known yet.
-    pub fn new(metadata: Metadata, partial: Partial) -> GraphQl {
+    pub fn new(config: &Config) -> GraphQl {
+        let choices = Choices {
+            shared_metadata: config.metadata == Metadata::Shared,
+            pass_unknown: config.unknown_queries == UnknownQueries::AnyNode,
+        };
         let weight = |hash: &String, text: &String| u32::try_from(hash.len() + text.len()).unwrap_or(u32::MAX);
         GraphQl {
-            metadata,
-            partial,
+            choices,
+            partial: config.partial,
+            unknown: unknown::UnknownQueries::default(),
             valid: moka::sync::Cache::builder().max_capacity(VALID_MOST).time_to_live(VALID_FOR).build(),
             persisted: moka::sync::Cache::builder().max_capacity(PERSISTED_BYTES).weigher(weight).build(),
             hasher: RandomState::new(),
@@ -83,7 +90,7 @@ impl GraphQl {
     pub fn plan(&self, fleet: &Fleet, ask: &Ask) -> Planning {
         let (request, plan) = match self.decode(ask) {
             Ok(request) => {
-                let plan = query::plan(fleet, &request, self.metadata == Metadata::Shared);
+                let plan = query::plan(fleet, &request, self.choices);
                 (request, plan)
             }
             Err(refused) => {
@@ -137,13 +144,25 @@ impl GraphQl {
                 }
             }
             DocumentPlan::Fields { fields, variables } => {
-                let mut ask = ask.clone();
-                if request.is_form {
-                    ask.headers.remove(ACCEPT);
+                self.answer_fields(scatter, &as_body(ask, request), request, fields, variables.as_ref()).await
+            }
+            DocumentPlan::Unknown { names, then } => {
+                let text = text_alone(request);
+                if let Some(invalid) = self.validate(scatter, &as_body(ask, request), text, is_valid).await {
+                    return invalid;
                 }
-                self.answer_fields(scatter, &ask, request, fields, variables.as_ref()).await
+                names.iter().for_each(|name| self.unknown.note(name, then.is_some()));
+                match then {
+                    None => answer::document_refused(&query::unknown_refused(names)),
+                    Some(plan) => Box::pin(self.carry_out(scatter, ask, request, plan)).await,
+                }
             }
         }
+    }
+
+    /// The queries that only the nodes know, for `/status`.
+    pub fn unknown_queries(&self) -> Value {
+        self.unknown.status()
     }
 
     async fn answer_fields(
@@ -157,8 +176,7 @@ impl GraphQl {
         let steps = join_all(fields.iter().map(|planned| self.answer_field(scatter, ask, planned)));
         let is_accepted = scatter.accepts(&ask.headers);
         let validation = async {
-            let text = json!({"query": request.text, "operationName": NO_OPERATION}).to_string();
-            let text = self.validate(scatter, ask, text, is_valid);
+            let text = self.validate(scatter, ask, text_alone(request), is_valid);
             let Some(check) = variables else { return text.await };
             let fit = self.validate(scatter, ask, with_variables(&check.text, None, request), has_data);
             if is_accepted {
@@ -241,6 +259,7 @@ impl GraphQl {
 
     /// Puts the fields' outcomes together, in the client's order. One field without data makes all of it null.
     fn put_together(&self, nodes: usize, fields: &[Planned], outcomes: Vec<Outcome>) -> Answer {
+        let outcomes: Vec<Outcome> = outcomes.into_iter().map(Outcome::of_valid).collect();
         let failures: Vec<Failure> = outcomes.iter().flat_map(|outcome| outcome.failures.iter().cloned()).collect();
         let is_whole = outcomes.iter().all(|outcome| outcome.value.is_some());
         if !failures.is_empty() && (self.partial == Partial::Fail || !is_whole) {
@@ -306,11 +325,22 @@ fn by_hash(ask: &Ask, request: &Request) -> Option<Ask> {
     } else {
         with_variables(&request.text, request.operation.as_deref(), request)
     };
-    let mut ask = upstream(ask, body);
-    if request.is_form {
-        ask.headers.remove(ACCEPT);
+    Some(upstream(&as_body(ask, request), body))
+}
+
+/// The request as one with a body that is no form: the answer to a form does not depend on `Accept`.
+fn as_body<'a>(ask: &'a Ask, request: &Request) -> Cow<'a, Ask> {
+    if !request.is_form {
+        return Cow::Borrowed(ask);
     }
-    Some(ask)
+    let mut ask = ask.clone();
+    ask.headers.remove(ACCEPT);
+    Cow::Owned(ask)
+}
+
+/// The text alone, with an operation that it does not have.
+fn text_alone(request: &Request) -> String {
+    json!({"query": request.text, "operationName": NO_OPERATION}).to_string()
 }
 
 /// A request for an operation of a text, with the variables as the client wrote them.

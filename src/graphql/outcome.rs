@@ -1,6 +1,6 @@
 //! What becomes of a root field of a document.
 
-use super::response::{Body, member};
+use super::response::{Body, is_invalid, member, refusal_kind};
 use crate::fleet::Fleet;
 use crate::items;
 use crate::query::{FanOut, Planned};
@@ -28,6 +28,20 @@ impl Outcome {
     /// Nodes failed, and there is nothing to show.
     pub fn failed(failures: Vec<Failure>) -> Outcome {
         Outcome { failures, ..Outcome::default() }
+    }
+
+    /// The outcome of a field of a document that a node has found valid, variables and all. Another node that does not is of
+    /// another version: it fails, and its words are not the client's answer.
+    pub fn of_valid(self) -> Outcome {
+        match self.refusal {
+            Some(refusal) if is_invalid(refusal.status) => {
+                let failure =
+                    Failure { kind: refusal_kind(&refusal), ..refusal.unusable("it finds the document invalid") };
+                tracing::warn!(node = failure.node, kind = %failure.kind, "a node finds invalid what another takes");
+                Outcome::failed(vec![failure])
+            }
+            _ => self,
+        }
     }
 }
 

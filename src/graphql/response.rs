@@ -123,10 +123,16 @@ pub fn member<'a>(object: &'a RawValue, key: &str) -> Option<&'a RawValue> {
     members.into_iter().find(|(name, _)| name == key).map(|(_, value)| value)
 }
 
+/// Whether a status is that of a document that is not valid: one for each media type of answers (gqlgen
+/// `graphql/handler/transport/http_get.go`, `statusFor`, `statusForGraphQLResponse`).
+pub fn is_invalid(status: StatusCode) -> bool {
+    matches!(status, StatusCode::UNPROCESSABLE_ENTITY | StatusCode::BAD_REQUEST)
+}
+
 /// What [`FailureKind`] a node's GraphQL refusal is, where others answered.
 pub fn refusal_kind(answered: &NodeAnswer) -> FailureKind {
     match said(answered) {
-        Some(message) if answered.status == StatusCode::OK => FailureKind::Said(message),
+        Some(message) if answered.status == StatusCode::OK || is_invalid(answered.status) => FailureKind::Said(message),
         _ => FailureKind::Refused(answered.status),
     }
 }

@@ -6,6 +6,7 @@
 use super::wire::Got;
 use super::zots::Call;
 use std::net::SocketAddr;
+use std::sync::LazyLock;
 
 /// Headers that differ between any two servers.
 const FREE: [&str; 3] = ["date", "connection", "transfer-encoding"];
@@ -16,14 +17,22 @@ pub struct Case {
     pub call: Call,
 }
 
-/// Sends each case to both, in order, and tells what differs. `mask` blanks what differs between any two runs.
+/// The README's exceptions, as far as the odd requests show them.
+fn exception(name: &str) -> Option<&'static str> {
+    if name.contains("path \"%2f\"") {
+        return Some("an escaped slash in a path");
+    }
+    name.contains("garbage").then_some("a malformed header")
+}
+
+/// Sends each case to both, in order, and tells what differs: names of cases, and how.
 pub async fn compare(cases: &[Case], one: SocketAddr, fleet: SocketAddr) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for Case { name, call } in cases {
         let expected = call.send(one).await;
         let actual = call.send(fleet).await;
         let differing = differences(call, &expected, &actual);
-        if !differing.is_empty() {
+        if !differing.is_empty() && exception(name).is_none() {
             found.push((name.clone(), differing.join("; ")));
         }
     }
@@ -94,8 +103,8 @@ fn body(got: &Got) -> (String, Vec<String>) {
     (rest[values.byte_offset()..].to_owned(), errors)
 }
 
-/// A text in which sessions, boundaries and times of the run are blanked.
-fn masked(text: &str) -> String {
+/// What differs between any two runs: sessions, boundaries, times of the run, addresses.
+static FREE_TEXTS: LazyLock<regex::Regex> = LazyLock::new(|| {
     let free = [
         "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
         r"\b[0-9a-f]{60}\b",
@@ -103,6 +112,9 @@ fn masked(text: &str) -> String {
         r"2\d{3}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z",
         r"127\.0\.0\.1:\d+",
     ];
-    free.iter()
-        .fold(text.to_owned(), |text, free| regex::Regex::new(free).unwrap().replace_all(&text, "FREE").into_owned())
+    regex::Regex::new(&free.join("|")).unwrap()
+});
+
+fn masked(text: &str) -> String {
+    FREE_TEXTS.replace_all(text, "FREE").into_owned()
 }

@@ -4,6 +4,8 @@
 //! zot's, and need not be: a gateway passes them on. Statuses, the form of answers, variables, persisted queries and
 //! everything that zot's resolvers say are zot's.
 
+mod bodies;
+mod given;
 mod literals;
 mod run;
 mod schema;
@@ -72,12 +74,14 @@ impl Search {
 
     /// Answers a request.
     pub async fn answer(&self, registry: &Arc<Registry>, asked: &Asked, user: &str) -> Reply {
-        let answered = match transport::parameters(asked) {
-            Ok(parameters) => self.on_parameters(registry, parameters, user).await,
+        let parameters = match transport::parameters(asked) {
+            Ok(parameters) => parameters,
             Err(refused) => return refused.with(X_CONTENT_TYPE_OPTIONS, "nosniff"),
         };
+        let is_form = parameters.is_form;
+        let answered = self.on_parameters(registry, parameters, user).await;
         // A client that asks for the newer media type gets the status that goes with it.
-        let newer = asked.header(&ACCEPT).contains("application/graphql-response+json");
+        let newer = !is_form && transport::is_newer(asked.header(&ACCEPT));
         let content_type = if newer { "application/graphql-response+json" } else { "application/json" };
         let (status, answer) = match answered {
             Ok(answer) => (StatusCode::OK, answer),
@@ -170,25 +174,36 @@ impl Persisted {
     fn replace(&self, parameters: &mut Parameters) -> Result<(), Problem> {
         let Some(persisted) = parameters.extensions.get("persistedQuery") else { return Ok(()) };
         let refused = |message: &str| Problem { message: message.to_owned(), ..Problem::default() };
-        let (Some(version), Some(hash)) = (
-            persisted.get("version").and_then(serde_json::Value::as_i64),
-            persisted.get("sha256Hash").and_then(serde_json::Value::as_str),
-        ) else {
-            return Err(refused("invalid APQ extension data"));
+        let invalid = || refused("invalid APQ extension data");
+        if persisted.is_null() {
+            return Ok(());
+        }
+        // Names in any case, a number for a text.
+        let persisted = persisted.as_object().ok_or_else(invalid)?;
+        let member = |field: &str| {
+            let found = persisted.iter().find(|(name, _)| name.eq_ignore_ascii_case(field));
+            found.map(|(_, value)| value).filter(|value| !value.is_null())
+        };
+        let version = member("version").map_or(Some(0), serde_json::Value::as_i64).ok_or_else(invalid)?;
+        let hash = match member("sha256Hash") {
+            None => String::new(),
+            Some(serde_json::Value::String(text)) => text.clone(),
+            Some(serde_json::Value::Number(number)) => number.to_string(),
+            Some(_) => return Err(invalid()),
         };
         if version != 1 {
             return Err(refused("unsupported APQ version"));
         }
         let mut known = self.0.lock();
         if parameters.query.is_empty() {
-            let text = known.get(hash).ok_or_else(|| problem("PersistedQueryNotFound", NOT_PERSISTED, None))?;
+            let text = known.get(&hash).ok_or_else(|| problem("PersistedQueryNotFound", NOT_PERSISTED, None))?;
             parameters.query.clone_from(text);
             return Ok(());
         }
         if digest::hexadecimal_of(parameters.query.as_bytes()) != hash {
             return Err(refused("provided APQ hash does not match query"));
         }
-        known.insert(hash.to_owned(), parameters.query.clone());
+        known.insert(hash, parameters.query.clone());
         Ok(())
     }
 }

@@ -83,7 +83,6 @@ fn named(value: &serde_json::Value, name: &str, inputs: &Inputs, path: Vec<Strin
     let coerced = match (name, value) {
         ("String" | "ID", serde_json::Value::String(text)) => Some(Value::String(text.clone())),
         ("String" | "ID", serde_json::Value::Number(number)) => Some(Value::String(number.to_string())),
-        ("String", serde_json::Value::Bool(truth)) => Some(Value::String(truth.to_string())),
         ("Int", serde_json::Value::Number(number)) => number.as_i64().map(Value::from),
         ("Int", serde_json::Value::String(text)) => text.parse::<i64>().ok().map(Value::from),
         ("Float", serde_json::Value::Number(number)) => Some(Value::Number(number.clone())),
@@ -105,7 +104,9 @@ fn object(value: &serde_json::Value, fields: &[(String, Type)], inputs: &Inputs,
     let serde_json::Value::Object(given) = value else {
         return Err(Unfit { message: "must be a map".to_owned(), path });
     };
-    if let Some(name) = given.keys().find(|name| !fields.iter().any(|(field, _)| field == *name)) {
+    if let Some(name) =
+        given.keys().find(|name| *name != "__typename" && !fields.iter().any(|(field, _)| field == *name))
+    {
         return Err(Unfit { message: "unknown field".to_owned(), path: below(name) });
     }
     let mut coerced = IndexMap::new();
