@@ -590,8 +590,7 @@ impl Scatter {
     fn request(&self, node: &Node, ask: &Ask, target: &str) -> Result<Request<Outgoing>, Failure> {
         let mut request = Request::builder()
             .method(&ask.method)
-            // A client's `#` is part of the query (Go `net/http`, `readRequest`); to a URI it would be the end.
-            .uri(format!("{}{}", node.url, target.replace('#', "%23")))
+            .uri(format!("{}{target}", node.url))
             .body(Either::Left(Full::new(ask.body.clone())))
             .map_err(|error| unusable(node, format!("it names a target that is none: {error}")))?;
         *request.headers_mut() = onward::for_fan_out(node, &ask.sender, &ask.headers);

@@ -41,6 +41,7 @@ const ROWS: &[(&str, &str, &str)] = &[
     ("the handshake of a WebSocket", "gateway.rs", "a_web_socket_is_not_opened_to_one_node"),
     ("keys that begin with `_oz_`", "gateway.rs", "documents_are_bounded_before_any_node_is_asked"),
     ("a header that is malformed", "exceptions.rs", "what_cannot_be_read_is_400_and_reaches_no_node"),
+    ("a bare `#` in the target", "exceptions.rs", "a_target_ends_with_a_fragment"),
     ("`CONNECT`", "exceptions.rs", "connect_is_405_and_reaches_no_node"),
 ];
 
@@ -131,4 +132,14 @@ async fn connect_is_405_and_reaches_no_node() {
         let (status, body, reached) = answered(text.as_bytes()).await;
         assert_eq!((status, body.as_str(), reached), (405, "", 0), "{target}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_ends_with_a_fragment() {
+    let node = Stub::new(|_| reply(200, r#"{"repositories":["lib","lib.x"]}"#)).await;
+    let running = wire::gateway(&[node.address], "").await;
+    let got = request(running.addresses[0], "GET /v2/_catalog?last=lib#x HTTP/1.1", "").await;
+    assert_eq!((got.status, got.text()), (200, r#"{"repositories":["lib.x"]}"#));
+    assert!(node.seen().iter().all(|seen| !seen.target.contains("x")), "{:?}", node.seen());
+    running.stop().await;
 }

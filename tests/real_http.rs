@@ -36,8 +36,7 @@ async fn odd_requests_are_answered_as_by_one_zot() {
     let mut wrong = Vec::new();
     let mut compare = async |kind: &str, cases: Vec<Case>| {
         let found = beside::compare(&cases, one.address, running.addresses[0]).await;
-        println!("{kind}: {} of {} alike", cases.len() - found.len(), cases.len());
-        wrong.extend(found.into_iter().map(|(name, differing)| format!("{name}: {differing}")));
+        wrong.extend(found.into_iter().map(|(name, differing)| format!("{kind}: {name}: {differing}")));
     };
     compare("documents", odd_documents::cases()).await;
     compare("routes", odd_routes::cases(&content)).await;
