@@ -18,6 +18,8 @@ mod demo_compare;
 mod demo_replay;
 #[path = "differential/documents.rs"]
 mod documents;
+#[path = "differential/long.rs"]
+mod long;
 #[path = "support/looks.rs"]
 mod looks;
 #[path = "support/made.rs"]

@@ -54,7 +54,7 @@ async fn compare(nodes: usize, left_out: Option<usize>) -> Tally {
         let (query, variables) = writer.request();
         let users = ["alice", "alice", "alice", "alice", "alice", "alice", "alice", "alice", "bob", ""];
         let user = Some(writer.one(&users).to_owned()).filter(|user| !user.is_empty());
-        let case = Case { user, query, variables };
+        let case = Case { user, query, variables, made: None };
         tally.compared += 1;
         let (mut found, has_items) = sides.differences(&case).await;
         found.extend(sides.other_data(&case).await);
@@ -123,7 +123,7 @@ async fn with_nodes_that_do_not_scan(which: &[usize], yaml: &str, minuend: &str,
     let query = "query($m:ImageInput! $s:ImageInput!){CVEDiffListForImages(minuend:$m subtrahend:$s){CVEList{Id}}}";
     let image = |name: &str| json!({"Repo": name, "Tag": "1.0"});
     let variables = [("m".to_owned(), image(minuend)), ("s".to_owned(), image(subtrahend))].into_iter().collect();
-    let case = Case { user: Some("alice".to_owned()), query: query.to_owned(), variables };
+    let case = Case { user: Some("alice".to_owned()), query: query.to_owned(), variables, made: None };
     let answer = Sender::new(format!("http://{}", running.addresses[0])).send(&case.request()).await;
     running.stop().await;
     (answer.status, serde_json::from_slice(&answer.body).unwrap())
@@ -158,7 +158,8 @@ async fn a_wrong_password_is_tried_at_one_node() {
         let image = |name: &str| format!("{{Repo:\"{name}\" Tag:\"1.0\"}}");
         let images = format!("minuend:{} subtrahend:{}", image("alpine/app"), image(subtrahend));
         let query = format!("{{CVEDiffListForImages({images}){{CVEList{{Id}}}}}}");
-        let case = |user: &str| Case { user: Some(user.to_owned()), query: query.clone(), variables: Map::new() };
+        let case =
+            |user: &str| Case { user: Some(user.to_owned()), query: query.clone(), variables: Map::new(), made: None };
         for user in ["badpass", "alice"] {
             let (found, _) = sides.differences(&case(user)).await;
             assert!(found.is_empty(), "{user}: {found:?}");

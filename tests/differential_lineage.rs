@@ -50,7 +50,7 @@ async fn compare(nodes: usize, images: usize, left_out: Option<usize>) -> Tally 
     while tally.compared < number("ONEZOT_DOCUMENTS", 400) as usize {
         let (query, variables) = writer.request();
         let user = Some(writer.one(&["alice", "alice", "alice", "bob", ""]).to_owned()).filter(|user| !user.is_empty());
-        let case = Case { user, query, variables };
+        let case = Case { user, query, variables, made: None };
         tally.compared += 1;
         let (found, has_items) = sides.differences(&case).await;
         tally.with_items += usize::from(has_items);
@@ -111,7 +111,7 @@ async fn what_relations_cost_does_not_depend_on_the_number_of_images() {
             for name in LINEAGE {
                 let image = format!("{}:{}", push.repository, push.reference);
                 let query = format!("{{{name}(image:\"{image}\"){{Results{{RepoName Tag Size LastUpdated}}}}}}");
-                let case = Case { user: Some("alice".to_owned()), query, variables: Default::default() };
+                let case = Case { user: Some("alice".to_owned()), query, variables: Default::default(), made: None };
                 let _ = sides.sent();
                 sides.gateway.send(&case.request()).await;
                 let (documents, blobs) = sides.sent_by_kind();

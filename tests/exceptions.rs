@@ -34,6 +34,11 @@ const ROWS: &[(&str, &str, &str)] = &[
         "../src/compose/lineage/update_time.rs",
         "what_is_not_known_of_the_first_is_taken_from_its_siblings",
     ),
+    (
+        "an index with a manifest that",
+        "differential/sequences.rs",
+        "an_image_that_is_only_a_signature_is_not_seen_from_another_node",
+    ),
     ("an index in `ImageListForCVE`", "golden_graphql.rs", "the_gateway_answers_as_the_one_with_scans"),
     ("`CVEListForImage` of a digest", "golden_graphql.rs", "the_gateway_answers_as_the_one_with_scans"),
     ("a page beyond 64 bits", "golden_graphql.rs", "the_gateway_answers_as_the_one"),

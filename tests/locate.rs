@@ -122,7 +122,7 @@ async fn documents_find_misplaced_repositories() {
     for _ in 0..documents {
         let (query, variables) = writer.request();
         let user = Some(writer.one(&["alice", "alice", "bob", ""]).to_owned()).filter(|user| !user.is_empty());
-        let case = Case { user, query, variables };
+        let case = Case { user, query, variables, made: None };
         let (found, _) = sides.differences(&case).await;
         if !found.is_empty() {
             if sides.lacks_digest(&case).await {

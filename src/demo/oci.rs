@@ -196,15 +196,28 @@ fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Time>, D:
         .transpose()
 }
 
+impl History {
+    /// When, as zot's database says: a step without a time was made in 1970 (zot `pkg/meta/convert`, `GetHistory`).
+    pub fn kept(&self) -> Time {
+        self.created.unwrap_or_else(time::epoch)
+    }
+}
+
 impl Config {
     /// When the image was last changed: its creation, else that of the last step in its making (`GetImageLastUpdated`).
     pub fn last_updated(&self) -> Time {
+        self.updated(|step| step.created.unwrap_or_else(time::zero))
+    }
+
+    /// The same of an image that comes out of zot's database.
+    pub fn kept_last_updated(&self) -> Time {
+        self.updated(History::kept)
+    }
+
+    fn updated(&self, when: impl Fn(&History) -> Time) -> Time {
         match self.created {
             Some(created) if !time::is_zero(created) => created,
-            created => match self.history.last() {
-                Some(step) => step.created.unwrap_or_else(time::zero),
-                None => created.unwrap_or_else(time::zero),
-            },
+            created => self.history.last().map_or_else(|| created.unwrap_or_else(time::zero), when),
         }
     }
 }

@@ -33,7 +33,7 @@ async fn histories_leave_what_they_leave_in_zot() {
         steps.push(written);
         if step % 5 == 4 {
             let late = steps.len().saturating_sub(10);
-            requests.extend(Named::of(&steps[late..]).looks(false));
+            requests.extend(Named::of(&steps[late..]).looks(steps.len() / 5, false));
         }
         let mut sessions: Option<(String, String)> = None;
         for asked in requests {

@@ -43,9 +43,9 @@ impl Named {
         named
     }
 
-    /// Everything that can be seen. Which of several newest images of the same time a zot names after a deletion is
+    /// What can be seen: the lists of everything, and in turn by `number` who asks, and what for. Which of several newest images of the same time a zot names after a deletion is
     /// arbitrary, so that it is not always to be looked at.
-    pub fn looks(&self, with_newest: bool) -> Vec<Request> {
+    pub fn looks(&self, number: usize, with_newest: bool) -> Vec<Request> {
         let repo = if with_newest { format!("{REPO} NewestImage{{Tag Digest}}") } else { REPO.to_owned() };
         let get =
             |user: &str, path: String| Request { headers: Default::default(), ..request("GET", path, user, "", b"") };
@@ -54,15 +54,15 @@ impl Named {
             request("POST", "/v2/_zot/ext/search".to_owned(), user, "application/json", body.as_bytes())
         };
         let mut looks = Vec::new();
-        for user in ["alice", "bob", ""] {
+        let other = ["bob", ""][number % 2];
+        for user in ["alice", other] {
             looks.push(get(user, "/v2/_catalog".to_owned()));
             looks.push(search(user, format!("{{RepoListWithNewestImage{{Page{{TotalCount}} Results{{{repo}}}}}}}")));
             looks.push(search(user, format!("{{ImageList(repo:\"\"){{Page{{TotalCount}} Results{{{IMAGE}}}}}}}")));
         }
         let marked = format!("StarredRepos{{Results{{{repo}}}}} BookmarkedRepos{{Results{{{repo}}}}}");
-        looks.push(search("alice", format!("{{{marked}}}")));
-        looks.push(search("bob", format!("{{{marked}}}")));
-        for text in ["", "a", "b", "lib:", ":1"] {
+        looks.push(search(["alice", "bob"][number % 2], format!("{{{marked}}}")));
+        for text in [["", "a"], ["b", "lib:"], [":1", "public/"]][number % 3] {
             let document =
                 format!("{{GlobalSearch(query:\"{text}\"){{Page{{TotalCount}} Repos{{{repo}}} Images{{{IMAGE}}}}}}}");
             looks.push(search("alice", document));
@@ -76,17 +76,17 @@ impl Named {
         ));
         for (index, name) in self.names.iter().enumerate() {
             looks.push(get("alice", format!("/v2/{name}/tags/list")));
-            let user = if index % 3 == 2 { "bob" } else { "alice" };
+            let user = if (index + number) % 3 == 2 { "bob" } else { "alice" };
             let images = format!("Images{{{IMAGE} IsDeletable}} Summary{{{repo}}}");
             looks.push(search(user, format!("{{ExpandedRepoInfo(repo:\"{name}\"){{{images}}}}}")));
             if index < 2 {
                 looks.push(get("alice", format!("/v2/_catalog?n=2&last={name}")));
             }
         }
-        for (name, digest) in self.manifests.iter().take(12) {
+        for (name, digest) in self.manifests.iter().cycle().skip(number).take(self.manifests.len().min(10)) {
             looks.push(get("alice", format!("/v2/{name}/referrers/{digest}")));
         }
-        for (name, tag) in self.tags.iter().take(6) {
+        for (name, tag) in self.tags.iter().cycle().skip(number).take(self.tags.len().min(3)) {
             for relation in ["DerivedImageList", "BaseImageList"] {
                 looks.push(search("alice", format!("{{{relation}(image:\"{name}:{tag}\"){{Results{{{IMAGE}}}}}}}")));
             }

@@ -10,6 +10,9 @@ struct Known {
     images: BTreeMap<(String, String), BTreeMap<&'static str, String>>,
 }
 
+/// A key that says that an image has several manifests.
+const INDEX: &str = "several manifests";
+
 static KNOWN: OnceLock<Known> = OnceLock::new();
 
 /// Learns the keys from recorded answers; the first call counts.
@@ -36,7 +39,14 @@ fn walk(value: &serde_json::Value, known: &mut Known) {
                 }
             };
             match (text("RepoName"), text("Tag"), text("Name")) {
-                (Some(repo), Some(tag), _) => note(known.images.entry((repo, tag)).or_default()),
+                (Some(repo), Some(tag), _) => {
+                    let keys = known.images.entry((repo, tag)).or_default();
+                    note(keys);
+                    let manifests = object.get("Manifests").and_then(serde_json::Value::as_array);
+                    if manifests.is_some_and(|manifests| manifests.len() > 1) {
+                        keys.insert(INDEX, String::new());
+                    }
+                }
                 (_, _, Some(name)) if object.contains_key("NewestImage") => note(known.repos.entry(name).or_default()),
                 _ => {}
             }
@@ -78,7 +88,9 @@ pub fn key(sort: &str, path: &[String], about: &str, shown: impl Fn(&str) -> Opt
     } else {
         known.images.get(&(repo_name(about, &shown)?, shown("Tag")?))?
     };
-    keys.get(wanted).cloned()
+    // Of an index, a relation shows some manifests only, whose times count.
+    let is_part = keys.contains_key(INDEX) && matches!(path[0].as_str(), "DerivedImageList" | "BaseImageList");
+    keys.get(wanted).filter(|_| !(is_part && wanted == "LastUpdated")).cloned()
 }
 
 fn instant(text: &str) -> String {

@@ -28,7 +28,11 @@ pub fn is_merged(request: &Request) -> bool {
 pub struct Case {
     pub user: Option<String>,
     pub query: String,
+    #[serde(default)]
     pub variables: Map<String, Value>,
+    /// The seed of the content that was made for it; the recorded content without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made: Option<u64>,
 }
 
 impl Case {
@@ -210,15 +214,6 @@ impl Sides {
     }
 }
 
-/// Whether an answer says that a `digest` whose relations are asked for cannot be found: it has no tag, or only where the
-/// client may not read. An exception of the README.
-pub fn says_that_it_lacks_a_digest(document: &str, answer: &[u8]) -> bool {
-    let answer = String::from_utf8_lossy(answer);
-    let said =
-        ["image meta not found for digest sha256:", "no image that you may read has a tag and the digest sha256:"];
-    document.contains("digest:") && said.iter().any(|said| answer.contains(said))
-}
-
 /// Whether an answer says that a `digest` cannot be found whose relations are asked for: it has no tag, or only where the
 /// client may not read, so that no list shows it. An exception of the README.
 pub async fn cannot_be_found(case: &Case, answer: &[u8], at: &Sender) -> bool {
@@ -229,7 +224,7 @@ pub async fn cannot_be_found(case: &Case, answer: &[u8], at: &Sender) -> bool {
     let Some(digest) = said.and_then(|(_, rest)| rest.get(..end(rest)?)) else { return false };
     let digest = digest.trim_end_matches(':');
     let query = format!("{{ImageListForDigest(id:\"{digest}\"){{Results{{Digest Manifests{{Digest}}}}}}}}");
-    let asked = Case { query, variables: Map::new(), user: case.user.clone() };
+    let asked = Case { query, variables: Map::new(), ..case.clone() };
     !digest.is_empty() && !String::from_utf8_lossy(&at.send(&asked.request()).await.body).contains(digest)
 }
 

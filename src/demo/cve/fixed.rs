@@ -110,5 +110,5 @@ fn part(call: &Call<'_>, reports: &Reports, name: &str, manifest: &ManifestMeta,
     }
     let image = call.meta.images.get(&manifest.digest)?;
     let vulnerable = has(call, reports, name, image, id).unwrap_or(true);
-    Some(Part { digest: manifest.digest.clone(), made: manifest.config.last_updated(), vulnerable })
+    Some(Part { digest: manifest.digest.clone(), made: manifest.config.kept_last_updated(), vulnerable })
 }

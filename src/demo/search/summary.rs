@@ -66,7 +66,7 @@ impl Said {
 
 /// When a manifest was last changed: what annotations say, else what the configuration says.
 fn manifest_updated(manifest: &ManifestMeta) -> Time {
-    Said::of_manifest(manifest).created.unwrap_or_else(|| manifest.config.last_updated())
+    Said::of_manifest(manifest).created.unwrap_or_else(|| manifest.config.kept_last_updated())
 }
 
 /// What is said of an image as a whole; an index takes from its first manifest what it does not say itself.
@@ -204,7 +204,7 @@ fn history(manifest: &ManifestMeta) -> (Vec<Value>, bool) {
     let mut steps = Vec::new();
     for step in &manifest.config.history {
         let description = object([
-            ("Created", step.created.map_or(Value::Null, moment)),
+            ("Created", moment(step.kept())),
             ("CreatedBy", Value::from(step.created_by.as_str())),
             ("Author", Value::from(step.author.as_str())),
             ("Comment", Value::from(step.comment.as_str())),
