@@ -54,7 +54,7 @@ pub struct Gateway {
     graphql: Arc<GraphQl>,
     in_flight: TaskTracker,
     /// One permit for each request that is answered from what several nodes say.
-    merges: Semaphore,
+    merges: Arc<Semaphore>,
 }
 
 /// What is known of one request while it is under way.
@@ -106,13 +106,32 @@ impl Gateway {
     pub fn new(config: Arc<Config>, fleet: Arc<Fleet>, in_flight: TaskTracker) -> Gateway {
         let scatter = Scatter::new(&config, fleet.clone());
         let graphql = Arc::new(GraphQl::new(&config));
-        let merges = Semaphore::new(config.limits.in_flight.min(Semaphore::MAX_PERMITS));
+        let merges = Arc::new(Semaphore::new(permits(&config)));
         Gateway { config, fleet, scatter, graphql, in_flight, merges }
     }
 
+    /// The gateway that takes the place of this one: with another configuration or fleet, and with what is known by
+    /// now of credentials and documents. Limits hold over both together.
+    pub fn succeeded_by(&self, config: Arc<Config>, fleet: Arc<Fleet>) -> Gateway {
+        let scatter = self.scatter.succeeded_by(&self.config, &config, fleet.clone());
+        let graphql = Arc::new(self.graphql.succeeded_by(&config, fleet.has_the_nodes_of(&self.fleet)));
+        resize(&self.merges, permits(&self.config), permits(&config));
+        Gateway { config, fleet, scatter, graphql, in_flight: self.in_flight.clone(), merges: self.merges.clone() }
+    }
+
+    /// Its configuration.
+    pub fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    /// Its nodes.
+    pub fn fleet(&self) -> &Arc<Fleet> {
+        &self.fleet
+    }
+
     /// What it keeps of documents.
-    pub fn graphql(&self) -> Arc<GraphQl> {
-        self.graphql.clone()
+    pub fn graphql(&self) -> &GraphQl {
+        &self.graphql
     }
 
     /// Refuses what no registry could answer, before the path is looked at.
@@ -606,6 +625,29 @@ impl ProxyHttp for Gateway {
     }
 }
 
+/// How many requests may be merged at a time.
+fn permits(config: &Config) -> usize {
+    config.limits.in_flight.min(Semaphore::MAX_PERMITS)
+}
+
+/// Changes how many permits there are. Those that are too many at the moment go when they are given back.
+fn resize(semaphore: &Arc<Semaphore>, from: usize, to: usize) {
+    semaphore.add_permits(to.saturating_sub(from));
+    let surplus = from.saturating_sub(to);
+    let held = surplus - semaphore.forget_permits(surplus);
+    if held > 0 {
+        let semaphore = semaphore.clone();
+        tokio::spawn(async move {
+            // One by one: there may be more than one call can take. Nobody closes the semaphore.
+            for _ in 0..held {
+                if let Ok(permit) = semaphore.acquire().await {
+                    permit.forget();
+                }
+            }
+        });
+    }
+}
+
 /// Whether the client has seen the beginning of its answer. `100 Continue` is none.
 fn is_answered(session: &Session) -> bool {
     let seen = session.response_written();
@@ -733,6 +775,24 @@ fn context(error: &Error) -> String {
 mod tests {
     use super::*;
     use crate::fleet::{NodeUrl, Placement};
+
+    #[tokio::test]
+    async fn permits_that_are_held_go_when_they_are_given_back() {
+        let semaphore = Arc::new(Semaphore::new(4));
+        let mut held: Vec<_> = (0..3).map(|_| semaphore.clone().try_acquire_owned().unwrap()).collect();
+        resize(&semaphore, 4, 2);
+        resize(&semaphore, 2, 1);
+        tokio::task::yield_now().await;
+        assert!(semaphore.try_acquire().is_err());
+        while let Some(permit) = held.pop() {
+            drop(permit);
+            tokio::task::yield_now().await;
+            tokio::task::yield_now().await;
+            assert_eq!(semaphore.available_permits(), usize::from(held.is_empty()));
+        }
+        resize(&semaphore, 1, 5);
+        assert_eq!(semaphore.available_permits(), 5);
+    }
 
     #[test]
     fn only_a_location_at_a_node_is_made_relative() {

@@ -139,6 +139,11 @@ impl Node {
         }
     }
 
+    /// Whether another one stands for the same registry: what is known of one is known of the other.
+    pub fn is_same(&self, other: &Node) -> bool {
+        self.name == other.name && self.url == other.url
+    }
+
     /// Asks the system's resolver for the addresses of the node's host; the last known ones stay when it fails.
     pub async fn resolve(&self) -> std::io::Result<()> {
         let Host::Domain(host) = &self.url.host else { return Ok(()) };
