@@ -45,3 +45,4 @@ pub mod scatter;
 pub mod server;
 pub mod session;
 pub mod telemetry;
+pub mod tls;

@@ -11,6 +11,7 @@ use crate::onward::{self, Sender};
 use crate::page;
 use crate::pieces::{Outgoing, Pieces};
 use crate::plan::To;
+use crate::tls::NodeConnector;
 use bytes::{Bytes, BytesMut};
 use futures::future::join_all;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, LINK};
@@ -236,7 +237,7 @@ enum Lead {
 /// The fan-out client: one pool of connections for all nodes.
 pub struct Scatter {
     fleet: Arc<Fleet>,
-    client: Client<HttpConnector<FleetNames>, Outgoing>,
+    client: Client<NodeConnector<HttpConnector<FleetNames>>, Outgoing>,
     headers: Duration,
     write_answer: Duration,
     idle: Duration,
@@ -254,6 +255,9 @@ impl Scatter {
         let mut connector = HttpConnector::new_with_resolver(FleetNames(fleet.clone()));
         connector.set_connect_timeout(Some(config.timeouts.connect));
         connector.set_nodelay(true);
+        // What is not plain is left to the connector around it.
+        connector.enforce_http(false);
+        let connector = NodeConnector::new(connector, &fleet, config.timeouts.connect);
         let client = Client::builder(TokioExecutor::new())
             .pool_idle_timeout(POOL_IDLE)
             .pool_timer(TokioTimer::new())

@@ -118,6 +118,7 @@ fn status(config: &Config, fleet: &Fleet, graphql: &GraphQl) -> Answer {
                 "url": node.url,
                 "addresses": node.addresses().iter().map(ToString::to_string).collect::<Vec<_>>(),
                 "suspect": node.is_suspect(),
+                "verified": node.verified(),
             })
         })
         .collect();
