@@ -5,10 +5,13 @@
 
 mod layers;
 mod position;
+mod tls;
 
 pub use layers::{ConfigError, Flags};
+pub use tls::NodeTls;
 
 use crate::fleet::{Fleet, Node, NodeUrl, Placement};
+use crate::tls::Trust;
 use bytesize::ByteSize;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -80,8 +83,11 @@ pub struct NodeConfig {
     /// The name that errors and logs use; without one, the node's `HOST:PORT`.
     #[serde(default)]
     pub name: Option<String>,
-    /// `http://HOST:PORT`.
+    /// `http://HOST:PORT` or `https://HOST:PORT`.
     pub url: NodeUrl,
+    /// TLS to a node at `https://`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<NodeTls>,
 }
 
 /// Whether repositories are looked for where the placement does not have them.
@@ -276,7 +282,7 @@ impl Config {
                 let key = if node.name.is_some() { "name" } else { "url" };
                 return Err((format!("nodes[{index}].{key}"), problem));
             }
-            if let Some(first) = urls.insert(node.url.authority(), index) {
+            if let Some(first) = urls.insert(node.url.place(), index) {
                 let problem = format!(
                     "{} is the URL of nodes[{first}], too; a node that counts twice would own two shares: \
                      leave one out",
@@ -284,6 +290,8 @@ impl Config {
                 );
                 return Err((format!("nodes[{index}].url"), problem));
             }
+            let check = NodeTls::check(&node.url, node.tls.as_ref());
+            check.map_err(|(key, problem)| (format!("nodes[{index}].{key}"), problem))?;
         }
         let names: Vec<String> = self.nodes.iter().map(NodeConfig::name).collect();
         let check = self.placement.check(names.iter().map(String::as_str));
@@ -350,7 +358,7 @@ impl Config {
 
     /// The fleet that the configuration names.
     pub fn fleet(&self) -> Fleet {
-        let nodes = self.nodes.iter().map(|node| Node::new(node.name(), node.url.clone()));
+        let nodes = self.nodes.iter().map(NodeConfig::node);
         let fleet = Fleet::new(nodes.collect(), self.placement.clone());
         match self.locate {
             Locate::Owner => fleet,
@@ -363,5 +371,20 @@ impl NodeConfig {
     /// The name, given or made of the URL.
     pub fn name(&self) -> String {
         self.name.clone().unwrap_or_else(|| self.url.authority())
+    }
+
+    /// The node. One whose files cannot be read, which [`Config::load`] has checked, can be connected to by nobody.
+    fn node(&self) -> Node {
+        let node = Node::new(self.name(), self.url.clone());
+        if !self.url.is_https() {
+            return node;
+        }
+        match Trust::load(&self.url, self.tls.as_ref().unwrap_or(&NodeTls::default())) {
+            Ok(trust) => node.trusting(trust),
+            Err(problem) => {
+                tracing::error!(node = node.name, %problem, "there is no TLS to a node");
+                node
+            }
+        }
     }
 }

@@ -48,3 +48,4 @@ pub mod server;
 pub mod session;
 pub mod succession;
 pub mod telemetry;
+pub mod tls;

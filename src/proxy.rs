@@ -15,6 +15,7 @@ use crate::plan::{self, CatalogAsk, Mount, Plan, Refusal, To};
 use crate::query::DocumentPlan;
 use crate::rules::NOWHERE;
 use crate::scatter::{Ask, Failure, FailureKind, Scatter, Verdict};
+use crate::tls;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use http::header::{self, HOST, LOCATION};
@@ -297,7 +298,7 @@ impl Gateway {
     }
 
     fn peer(&self, node: &Node, method: &Method, ctx: &Ctx) -> Option<HttpPeer> {
-        let mut peer = HttpPeer::new(node.address()?, false, String::new());
+        let mut peer = tls::peer(node, node.address()?)?;
         let timeouts = &self.config.timeouts;
         peer.options.connection_timeout = Some(timeouts.connect);
         peer.options.total_connection_timeout = Some(timeouts.connect);
@@ -451,7 +452,8 @@ impl ProxyHttp for Gateway {
                 Some(peer) => return Ok(Box::new(peer)),
                 None => {
                     self.fleet.was_unreachable(node);
-                    ctx.failure = Some(down(node, "its name has not been resolved"));
+                    ctx.failure =
+                        Some(down(node, "its name has not been resolved, or the files for TLS to it cannot be read"));
                     ctx.tried += 1;
                 }
             }

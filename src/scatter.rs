@@ -11,6 +11,7 @@ use crate::onward::{self, Sender};
 use crate::page;
 use crate::pieces::{Outgoing, Pieces};
 use crate::plan::To;
+use crate::tls::NodeConnector;
 use bytes::{Bytes, BytesMut};
 use futures::future::join_all;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, LINK};
@@ -234,13 +235,16 @@ enum Lead {
     UntilAccepted,
 }
 
-type NodeClient = Client<HttpConnector<FleetNames>, Outgoing>;
+type NodeClient = Client<NodeConnector<HttpConnector<FleetNames>>, Outgoing>;
 
-/// A client that resolves names in this way, with a pool of connections of its own.
-fn client(config: &Config, names: FleetNames) -> NodeClient {
+/// A client for the nodes of `fleet`, which resolves names in this way, with a pool of connections of its own.
+fn client(config: &Config, fleet: &Fleet, names: FleetNames) -> NodeClient {
     let mut connector = HttpConnector::new_with_resolver(names);
     connector.set_connect_timeout(Some(config.timeouts.connect));
     connector.set_nodelay(true);
+    // What is not plain is left to the connector around it.
+    connector.enforce_http(false);
+    let connector = NodeConnector::new(connector, fleet, config.timeouts.connect);
     Client::builder(TokioExecutor::new()).pool_idle_timeout(POOL_IDLE).pool_timer(TokioTimer::new()).build(connector)
 }
 
@@ -266,9 +270,10 @@ impl Scatter {
     pub fn new(config: &Config, fleet: Arc<Fleet>) -> Scatter {
         let names = FleetNames::default();
         names.add(&fleet);
+        let client = client(config, &fleet, names.clone());
         Scatter {
             fleet,
-            client: client(config, names.clone()),
+            client,
             names,
             headers: config.timeouts.headers,
             write_answer: config.timeouts.write_answer,
@@ -286,7 +291,8 @@ impl Scatter {
     pub fn succeeded_by(&self, before: &Config, config: &Config, fleet: Arc<Fleet>) -> Scatter {
         let fresh = Scatter::new(config, fleet);
         self.budget.resize(config.limits.total_answer_bytes.as_u64());
-        let (client, names) = if before.timeouts.connect == config.timeouts.connect {
+        let alike = before.timeouts.connect == config.timeouts.connect && fresh.fleet.is_secured_by(&self.fleet);
+        let (client, names) = if alike {
             self.names.add(&fresh.fleet);
             (self.client.clone(), self.names.clone())
         } else {

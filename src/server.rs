@@ -58,6 +58,9 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
 
 async fn start_with(config: Arc<Config>, fleet: Fleet) -> Result<Running, StartError> {
     let in_flight = TaskTracker::new();
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
 
     // pingora takes listeners over as descriptors under the name of their address, so that port 0 is known at once.
     let listeners = config.listen.iter().map(|address| listen(address)).collect::<Result<Vec<_>, _>>()?;

@@ -120,6 +120,7 @@ fn status(gateway: &Gateway) -> Answer {
                 "url": node.url,
                 "addresses": node.addresses().iter().map(ToString::to_string).collect::<Vec<_>>(),
                 "suspect": node.is_suspect(),
+                "verified": node.verified(),
             })
         })
         .collect();

@@ -373,12 +373,12 @@ mod tests {
             (
                 "nodes:\n- {name: a, url: 'ftp://a'}\n",
                 "FILE:2:18: nodes[0].url: \"ftp://a\" is not the URL of a node: \
-                            \"ftp\" is no scheme of a registry; write http://HOST:PORT",
+                            \"ftp\" is no scheme of a registry; write http://HOST:PORT or https://HOST:PORT",
             ),
             (
                 "nodes:\n- url: http://a\n  weight: 1\n",
                 "FILE:3:3: nodes[0].weight: unknown field `weight`, expected \
-                            one of name, url",
+                            one of name, url, tls",
             ),
             (
                 "nodes:\n- name: a\n  url: http://a\n- name: a\n  url: http://b\n",

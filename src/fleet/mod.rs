@@ -62,6 +62,12 @@ impl Fleet {
         self.nodes.len() == other.nodes.len() && self.nodes.iter().zip(&other.nodes).all(|(a, b)| Arc::ptr_eq(a, b))
     }
 
+    /// Whether each node that is spoken to in TLS is one of the other fleet's, so that what connects to those serves here.
+    pub fn is_secured_by(&self, other: &Fleet) -> bool {
+        let mut secured = self.nodes.iter().filter(|node| node.trust().is_some());
+        secured.all(|node| other.nodes.iter().any(|known| Arc::ptr_eq(node, known)))
+    }
+
     /// Whether repositories are looked for.
     pub fn locates(&self) -> bool {
         self.places.is_some() && self.nodes.len() > 1

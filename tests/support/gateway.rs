@@ -11,6 +11,7 @@ pub fn config(nodes: &[SocketAddr]) -> Config {
     let node = |(index, address): (usize, &SocketAddr)| NodeConfig {
         name: Some(format!("node-{index}")),
         url: NodeUrl::try_from(format!("http://{address}")).expect("an address makes a URL"),
+        tls: None,
     };
     Config {
         listen: vec!["127.0.0.1:0".to_owned()],
