@@ -13,7 +13,8 @@
 //! ```
 //!
 //! [`rules`], [`path`], [`plan`], [`merge`] and [`page`] are pure: no I/O, no clock. [`answer`] makes every status and
-//! error body of onezot's own, [`onward`] every change to a request's header, [`config`] reads all configuration.
+//! error body of onezot's own, [`onward`] every change to a request's header, [`config`] reads all configuration. [`health`]
+//! asks nodes whether they answer, [`room`] bounds what is under way.
 //! [`server`] starts and stops a gateway, behind the [`door`] that bounds what clients may take their time for.
 
 pub mod answer;
@@ -28,6 +29,7 @@ pub mod door;
 pub mod explain;
 pub mod fleet;
 pub mod graphql;
+pub mod health;
 pub mod items;
 pub mod locate;
 pub mod merge;
@@ -39,6 +41,7 @@ pub mod pieces;
 pub mod plan;
 pub mod proxy;
 pub mod query;
+pub mod room;
 pub mod rules;
 pub mod scan;
 pub mod scatter;

@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::door::Door;
 use crate::fleet::Fleet;
+use crate::health;
 use crate::proxy::Gateway;
 use crate::telemetry;
 use pingora::apps::HttpServerOptions;
@@ -77,6 +78,7 @@ async fn start_with(config: Arc<Config>, fleet: Arc<Fleet>) -> Result<Running, S
     let (stop, stopping) = watch::channel(false);
     let gateway = Gateway::new(config.clone(), fleet.clone(), in_flight.clone());
     let graphql = gateway.graphql();
+    background.push(tokio::spawn(health::check_all(gateway.scatter(), config.health.clone())));
     // The gateway itself bounds how often it tries: by the nodes and their addresses.
     let conf = ServerConf { max_retries: usize::MAX, ..ServerConf::default() };
     let mut proxy = HttpProxy::new(gateway, Arc::new(conf));
@@ -159,7 +161,8 @@ mod tests {
             // Its URL is an address, so that nothing is resolved.
             let node = Node::at(&format!("http://{address}"), vec![nobody, address]);
             let fleet = Fleet::new(vec![node], Placement::default());
-            let config = Config { listen: vec!["127.0.0.1:0".to_owned()], ..Config::default() };
+            let health = crate::config::Health { interval: Duration::ZERO, ..Default::default() };
+            let config = Config { listen: vec!["127.0.0.1:0".to_owned()], health, ..Config::default() };
             let running = start_with(Arc::new(config), Arc::new(fleet)).await.unwrap();
             let mut client = TcpStream::connect(running.addresses[0]).await.unwrap();
             let request = format!("{request} HTTP/1.1\r\nHost: r\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");

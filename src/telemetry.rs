@@ -106,7 +106,7 @@ fn admin(request: &Request<Incoming>, config: &Config, fleet: &Fleet, graphql: &
     }
 }
 
-/// The fleet as JSON: version, placement, each node with its addresses and whether it could be reached, and the queries that
+/// The fleet as JSON: version, placement, each node with its addresses, its health and what is under way there, and the queries that
 /// only the nodes know.
 fn status(config: &Config, fleet: &Fleet, graphql: &GraphQl) -> Answer {
     let nodes: Vec<_> = fleet
@@ -117,7 +117,8 @@ fn status(config: &Config, fleet: &Fleet, graphql: &GraphQl) -> Answer {
                 "name": node.name,
                 "url": node.url,
                 "addresses": node.addresses().iter().map(ToString::to_string).collect::<Vec<_>>(),
-                "suspect": node.is_suspect(),
+                "health": node.health.shown(),
+                "in_flight": node.in_flight(),
             })
         })
         .collect();
