@@ -13,7 +13,8 @@
 //! ```
 //!
 //! [`rules`], [`path`], [`plan`], [`merge`] and [`page`] are pure: no I/O, no clock. [`answer`] makes every status and
-//! error body of onezot's own, [`onward`] every change to a request's header, [`config`] reads all configuration.
+//! error body of onezot's own, [`onward`] every change to a request's header, [`config`] reads all configuration. [`health`]
+//! asks nodes whether they answer, [`room`] bounds what is under way.
 //! [`server`] starts and stops a gateway, behind the [`door`] that bounds what clients may take their time for. A gateway never
 //! changes: when its configuration or its nodes do, [`succession`] puts another one in its place, behind the same [`front`].
 
@@ -30,6 +31,7 @@ pub mod explain;
 pub mod fleet;
 pub mod front;
 pub mod graphql;
+pub mod health;
 pub mod items;
 pub mod locate;
 pub mod merge;
@@ -41,6 +43,7 @@ pub mod pieces;
 pub mod plan;
 pub mod proxy;
 pub mod query;
+pub mod room;
 pub mod rules;
 pub mod scan;
 pub mod scatter;

@@ -165,7 +165,8 @@ mod tests {
             // Its URL is an address, so that nothing is resolved.
             let node = Node::at(&format!("http://{address}"), vec![nobody, address]);
             let fleet = Fleet::new(vec![node], Placement::default());
-            let config = Config { listen: vec!["127.0.0.1:0".to_owned()], ..Config::default() };
+            let health = crate::config::Health { interval: std::time::Duration::ZERO, ..Default::default() };
+            let config = Config { listen: vec!["127.0.0.1:0".to_owned()], health, ..Config::default() };
             let running = start_with(Arc::new(config), fleet).await.unwrap();
             let mut client = TcpStream::connect(running.addresses[0]).await.unwrap();
             let request = format!("{request} HTTP/1.1\r\nHost: r\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");

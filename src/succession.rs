@@ -6,6 +6,7 @@
 use crate::config::Config;
 use crate::fleet::Fleet;
 use crate::front::Current;
+use crate::health;
 use crate::proxy::Gateway;
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,6 +57,9 @@ async fn resolve(fleet: &Fleet) {
 
 /// Starts the background work of the fleet that counts now.
 fn background(current: &Current) -> AbortOnDropHandle<()> {
-    let fleet = current.gateway().fleet().clone();
-    AbortOnDropHandle::new(tokio::spawn(async move { fleet.keep_resolved().await }))
+    let gateway = current.gateway();
+    let (fleet, scatter, health) = (gateway.fleet().clone(), gateway.scatter(), gateway.config().health.clone());
+    AbortOnDropHandle::new(tokio::spawn(async move {
+        tokio::join!(fleet.keep_resolved(), health::check_all(scatter, health));
+    }))
 }

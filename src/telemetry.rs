@@ -107,7 +107,7 @@ fn admin(request: &Request<Incoming>, gateway: &Gateway) -> Answer {
     }
 }
 
-/// The fleet as JSON: version, placement, each node with its addresses and whether it could be reached, and the queries that
+/// The fleet as JSON: version, placement, each node with its addresses, its health and what is under way there, and the queries that
 /// only the nodes know.
 fn status(gateway: &Gateway) -> Answer {
     let (config, fleet) = (gateway.config(), gateway.fleet());
@@ -119,8 +119,9 @@ fn status(gateway: &Gateway) -> Answer {
                 "name": node.name,
                 "url": node.url,
                 "addresses": node.addresses().iter().map(ToString::to_string).collect::<Vec<_>>(),
-                "suspect": node.is_suspect(),
                 "verified": node.verified(),
+                "health": node.health.shown(),
+                "in_flight": node.in_flight(),
             })
         })
         .collect();

@@ -1,17 +1,19 @@
 //! The nodes in their order, and which of them is asked.
 
+mod health;
 mod node;
 mod placement;
 mod places;
 
-pub use node::{Node, NodeUrl};
+pub use health::{Breaker, By, Health, Shown};
+pub use node::{Credentials, Denied, Node, NodeUrl, Pass};
 pub use placement::{Fallback, HashKey, Mapped, Owner, Placement, Strategy, Why};
 pub use places::Place;
 use places::Places;
 
 use futures::future::join_all;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 /// How often the addresses of names are looked up again.
@@ -47,6 +49,7 @@ impl Fleet {
     pub fn succeeding(mut self, before: &Fleet) -> Fleet {
         for node in &mut self.nodes {
             if let Some(known) = before.nodes.iter().find(|known| known.is_same(node)) {
+                known.resize_as(node);
                 *node = known.clone();
             }
         }
@@ -125,7 +128,7 @@ impl Fleet {
     /// short while ago last.
     pub fn any_order(&self) -> impl Iterator<Item = usize> {
         let (suspect, healthy): (Vec<usize>, Vec<usize>) =
-            (0..self.nodes.len()).partition(|&index| self.nodes[index].is_suspect());
+            (0..self.nodes.len()).partition(|&index| self.nodes[index].health.is_suspect());
         healthy.into_iter().chain(suspect)
     }
 
@@ -134,9 +137,28 @@ impl Fleet {
         self.nodes.iter().find(|node| node.url.authority().eq_ignore_ascii_case(authority))
     }
 
-    /// Notes that a node could not be reached or was late, and looks up its name again soon.
-    pub fn was_unreachable(&self, node: &Node) {
-        node.was_unreachable();
+    /// Notes that a node could not be reached, and looks up its name again soon.
+    pub fn was_unreachable(&self, node: &Node, cause: &str) {
+        node.health.was_unreachable(cause);
+        self.look_up_soon(node);
+    }
+
+    /// Notes that a node did not answer in time what was sent at `began`, and looks up its name again soon.
+    pub fn was_late(&self, node: &Node, by: By, began: Instant, cause: &str) {
+        if node.health.was_late(by, began, cause) {
+            tracing::warn!(node = node.name, cause, "a node is silent: what needs it fails at once until it answers");
+        }
+        self.look_up_soon(node);
+    }
+
+    /// Notes that a node said something.
+    pub fn was_heard(&self, node: &Node) {
+        if node.health.was_heard() {
+            tracing::info!(node = node.name, "a node that was silent answers again");
+        }
+    }
+
+    fn look_up_soon(&self, node: &Node) {
         if node.has_name() {
             self.stale.notify_one();
         }

@@ -51,7 +51,6 @@ const PERSISTED_BYTES: u64 = 16 << 20;
 /// What GraphQL needs between requests.
 pub struct GraphQl {
     choices: Choices,
-    partial: Partial,
     unknown: Arc<unknown::UnknownQueries>,
     valid: moka::sync::Cache<u64, ()>,
     persisted: moka::sync::Cache<String, String>,
@@ -83,7 +82,6 @@ impl GraphQl {
         let weight = |hash: &String, text: &String| u32::try_from(hash.len() + text.len()).unwrap_or(u32::MAX);
         GraphQl {
             choices: choices(config),
-            partial: config.partial,
             unknown: Arc::default(),
             valid: moka::sync::Cache::builder().max_capacity(VALID_MOST).time_to_live(VALID_FOR).build(),
             persisted: moka::sync::Cache::builder().max_capacity(PERSISTED_BYTES).weigher(weight).build(),
@@ -216,7 +214,7 @@ impl GraphQl {
         };
         match invalid {
             Some(answer) => answer,
-            None => self.put_together(scatter.fleet().nodes().len(), fields, answered),
+            None => Self::put_together(ask.terms.partial, scatter.fleet().nodes().len(), fields, answered),
         }
     }
 
@@ -259,7 +257,7 @@ impl GraphQl {
             }
             Step::FanOut(fan_out) => {
                 let gathered = scatter.documents(&ask_for(ask, &fan_out.upstream), data_of).await;
-                match gathered.judge(self.partial) {
+                match gathered.judge(ask.terms.partial) {
                     Verdict::Failed(failures) => Outcome::failed(failures),
                     Verdict::Refused(refusal) => one_field(planned, refusal),
                     Verdict::Parts { parts, headers, failures } => {
@@ -268,18 +266,18 @@ impl GraphQl {
                 }
             }
             Step::Compose(recipe) => {
-                let asker = compose::Asker { scatter, ask, partial: self.partial };
+                let asker = compose::Asker { scatter, ask };
                 compose::answer(&asker, planned, recipe).await
             }
         }
     }
 
     /// Puts the fields' outcomes together, in the client's order. One field without data makes all of it null.
-    fn put_together(&self, nodes: usize, fields: &[Planned], outcomes: Vec<Outcome>) -> Answer {
+    fn put_together(partial: Partial, nodes: usize, fields: &[Planned], outcomes: Vec<Outcome>) -> Answer {
         let outcomes: Vec<Outcome> = outcomes.into_iter().map(Outcome::of_valid).collect();
         let failures: Vec<Failure> = outcomes.iter().flat_map(|outcome| outcome.failures.iter().cloned()).collect();
         let is_whole = outcomes.iter().all(|outcome| outcome.value.is_some());
-        if !failures.is_empty() && (self.partial == Partial::Fail || !is_whole) {
+        if !failures.is_empty() && (partial == Partial::Fail || !is_whole) {
             return answer::document_failed(&failures);
         }
         let mut errors: Vec<String> = Vec::new();
@@ -384,6 +382,7 @@ fn upstream(ask: &Ask, body: String) -> Ask {
         body: body.into(),
         is_read: true,
         share: ask.share.clone(),
+        terms: ask.terms,
     }
 }
 
