@@ -8,11 +8,13 @@ use crate::fleet::Fleet;
 use crate::proxy::{self, Gateway};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
+use bytes::Bytes;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::prelude::{Error, HttpPeer, Result};
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The gateway that requests begin with.
 pub struct Current(ArcSwap<Gateway>);
@@ -98,6 +100,16 @@ impl ProxyHttp for Front {
 
     async fn response_filter(&self, session: &mut Session, upstream: &mut ResponseHeader, ctx: &mut Ctx) -> Result<()> {
         ctx.gateway.response_filter(session, upstream, &mut ctx.request).await
+    }
+
+    fn response_body_filter(
+        &self,
+        session: &mut Session,
+        body: &mut Option<Bytes>,
+        end_of_stream: bool,
+        ctx: &mut Ctx,
+    ) -> Result<Option<Duration>> {
+        ctx.gateway.response_body_filter(session, body, end_of_stream, &mut ctx.request)
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Ctx) -> FailToProxy {
