@@ -133,6 +133,11 @@ impl Copies {
         Copies { room: Room::new(most, Duration::ZERO), under_way: Mutex::default() }
     }
 
+    /// Room for so many from now on.
+    pub fn resize(&self, most: usize) {
+        self.room.resize(most, Duration::ZERO);
+    }
+
     fn turn(&self, mount: &Mount) -> Option<Turn<'_>> {
         let key = (mount.owner.node, mount.repository.clone(), mount.digest.as_str().to_owned());
         let seat = self.room.try_enter()?;

@@ -16,6 +16,7 @@ use crate::query::DocumentPlan;
 use crate::room::Room;
 use crate::rules::NOWHERE;
 use crate::scatter::{Ask, Failure, FailureKind, Scatter, Verdict};
+use crate::tls;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use http::header::{self, HOST, LOCATION};
@@ -54,8 +55,8 @@ pub struct Gateway {
     graphql: Arc<GraphQl>,
     in_flight: TaskTracker,
     /// For requests that are answered from what several nodes say.
-    merges: Room,
-    copies: Copies,
+    merges: Arc<Room>,
+    copies: Arc<Copies>,
 }
 
 /// What is known of one request while it is under way.
@@ -111,14 +112,35 @@ impl Gateway {
     pub fn new(config: Arc<Config>, fleet: Arc<Fleet>, in_flight: TaskTracker) -> Gateway {
         let scatter = Arc::new(Scatter::new(&config, fleet.clone()));
         let graphql = Arc::new(GraphQl::new(&config));
-        let merges = Room::new(config.limits.in_flight, config.limits.queue);
-        let copies = Copies::new(config.limits.mounts);
+        let merges = Arc::new(Room::new(config.limits.in_flight, config.limits.queue));
+        let copies = Arc::new(Copies::new(config.limits.mounts));
         Gateway { config, fleet, scatter, graphql, in_flight, merges, copies }
     }
 
+    /// The gateway that takes the place of this one: with another configuration or fleet, and with what is known by
+    /// now of credentials and documents. Limits hold over both together.
+    pub fn succeeded_by(&self, config: Arc<Config>, fleet: Arc<Fleet>) -> Gateway {
+        let scatter = Arc::new(self.scatter.succeeded_by(&self.config, &config, fleet.clone()));
+        let graphql = Arc::new(self.graphql.succeeded_by(&config, fleet.has_the_nodes_of(&self.fleet)));
+        self.merges.resize(config.limits.in_flight, config.limits.queue);
+        self.copies.resize(config.limits.mounts);
+        let (in_flight, merges, copies) = (self.in_flight.clone(), self.merges.clone(), self.copies.clone());
+        Gateway { config, fleet, scatter, graphql, in_flight, merges, copies }
+    }
+
+    /// Its configuration.
+    pub fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    /// Its nodes.
+    pub fn fleet(&self) -> &Arc<Fleet> {
+        &self.fleet
+    }
+
     /// What it keeps of documents.
-    pub fn graphql(&self) -> Arc<GraphQl> {
-        self.graphql.clone()
+    pub fn graphql(&self) -> &GraphQl {
+        &self.graphql
     }
 
     /// What asks the nodes.
@@ -302,7 +324,7 @@ impl Gateway {
     }
 
     fn peer(&self, node: &Node, method: &Method, ctx: &Ctx) -> Option<HttpPeer> {
-        let mut peer = HttpPeer::new(node.address()?, false, String::new());
+        let mut peer = tls::peer(node, node.address()?)?;
         let timeouts = &self.config.timeouts;
         peer.options.connection_timeout = Some(timeouts.connect);
         peer.options.total_connection_timeout = Some(timeouts.connect);
@@ -456,7 +478,7 @@ impl ProxyHttp for Gateway {
         // Nothing has been sent to a node that is not asked, so that any request may go to the next.
         while let Some(node) = ctx.node(&self.fleet).cloned() {
             let Some(peer) = self.peer(&node, &session.req_header().method, ctx) else {
-                let cause = "its name has not been resolved";
+                let cause = "its name has not been resolved, or the files for TLS to it cannot be read";
                 self.fleet.was_unreachable(&node, cause);
                 ctx.failure = Some(down(&node, cause));
                 ctx.tried += 1;

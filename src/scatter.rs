@@ -11,6 +11,7 @@ use crate::onward::{self, Sender};
 use crate::page;
 use crate::pieces::{Outgoing, Pieces};
 use crate::plan::To;
+use crate::tls::NodeConnector;
 use bytes::{Bytes, BytesMut};
 use futures::future::join_all;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, LINK, USER_AGENT};
@@ -21,11 +22,12 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::Name;
 use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use parking_lot::Mutex;
 use std::error::Error as _;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant as Began};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -265,10 +267,25 @@ enum Lead {
     UntilAccepted,
 }
 
+type NodeClient = Client<NodeConnector<HttpConnector<FleetNames>>, Outgoing>;
+
+/// A client for the nodes of `fleet`, which resolves names in this way, with a pool of connections of its own.
+fn client(config: &Config, fleet: &Fleet, names: FleetNames) -> NodeClient {
+    let mut connector = HttpConnector::new_with_resolver(names);
+    connector.set_connect_timeout(Some(config.timeouts.connect));
+    connector.set_nodelay(true);
+    // What is not plain is left to the connector around it.
+    connector.enforce_http(false);
+    let connector = NodeConnector::new(connector, fleet, config.timeouts.connect);
+    Client::builder(TokioExecutor::new()).pool_idle_timeout(POOL_IDLE).pool_timer(TokioTimer::new()).build(connector)
+}
+
 /// The fan-out client: one pool of connections for all nodes.
 pub struct Scatter {
     fleet: Arc<Fleet>,
-    client: Client<HttpConnector<FleetNames>, Outgoing>,
+    client: NodeClient,
+    /// How the client resolves names.
+    names: FleetNames,
     headers: Duration,
     write_answer: Duration,
     idle: Duration,
@@ -282,16 +299,13 @@ pub struct Scatter {
 impl Scatter {
     /// A client for the nodes of `fleet`.
     pub fn new(config: &Config, fleet: Arc<Fleet>) -> Scatter {
-        let mut connector = HttpConnector::new_with_resolver(FleetNames(fleet.clone()));
-        connector.set_connect_timeout(Some(config.timeouts.connect));
-        connector.set_nodelay(true);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_idle_timeout(POOL_IDLE)
-            .pool_timer(TokioTimer::new())
-            .build(connector);
+        let names = FleetNames::default();
+        names.add(&fleet);
+        let client = client(config, &fleet, names.clone());
         Scatter {
             fleet,
             client,
+            names,
             headers: config.timeouts.headers,
             write_answer: config.timeouts.write_answer,
             idle: config.timeouts.idle,
@@ -306,6 +320,27 @@ impl Scatter {
     /// What holds for a request that begins now.
     pub fn terms(&self, partial: Partial) -> Terms {
         Terms { partial, until: Instant::now() + self.total }
+    }
+
+    /// The same for another fleet, with the same budget, credentials, and, if connections are made alike, connections.
+    pub fn succeeded_by(&self, before: &Config, config: &Config, fleet: Arc<Fleet>) -> Scatter {
+        let fresh = Scatter::new(config, fleet);
+        self.budget.resize(config.limits.total_answer_bytes.as_u64());
+        let alike = before.timeouts.connect == config.timeouts.connect && fresh.fleet.is_secured_by(&self.fleet);
+        let (client, names) = if alike {
+            self.names.add(&fresh.fleet);
+            (self.client.clone(), self.names.clone())
+        } else {
+            (fresh.client, fresh.names)
+        };
+        Scatter {
+            client,
+            names,
+            budget: self.budget.clone(),
+            accepted: self.accepted.clone(),
+            hasher: self.hasher.clone(),
+            ..fresh
+        }
     }
 
     /// A new request's share of what all requests may hold.
@@ -772,8 +807,25 @@ fn has_no_answer(error: &ClientError) -> bool {
 /// goes on to the next by itself.
 ///
 /// The addresses have no port: a client that gets one keeps it for a URL without a port, and nodes may share a host.
-#[derive(Clone)]
-struct FleetNames(Arc<Fleet>);
+///
+/// One client may serve one fleet after another, and two at a time while requests end on the older one.
+#[derive(Clone, Default)]
+struct FleetNames(Arc<Mutex<Vec<Weak<Fleet>>>>);
+
+impl FleetNames {
+    /// Resolves by this fleet first.
+    fn add(&self, fleet: &Arc<Fleet>) {
+        let mut fleets = self.0.lock();
+        fleets.retain(|fleet| fleet.strong_count() > 0);
+        fleets.insert(0, Arc::downgrade(fleet));
+    }
+
+    fn addresses(&self, name: &str) -> Option<Vec<SocketAddr>> {
+        let fleets: Vec<_> = self.0.lock().iter().filter_map(Weak::upgrade).collect();
+        let nodes = fleets.iter().flat_map(|fleet| fleet.nodes()).filter(|node| node.url.is_at(name));
+        nodes.map(|node| node.addresses()).find(|addresses| !addresses.is_empty())
+    }
+}
 
 impl tower_service::Service<Name> for FleetNames {
     type Response = std::vec::IntoIter<SocketAddr>;
@@ -785,9 +837,7 @@ impl tower_service::Service<Name> for FleetNames {
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
-        let nodes = self.0.nodes().iter().filter(|node| node.url.is_at(name.as_str()));
-        let found = nodes.map(|node| node.addresses()).find(|addresses| !addresses.is_empty());
-        std::future::ready(match found {
+        std::future::ready(match self.addresses(name.as_str()) {
             Some(addresses) => {
                 let without_port: Vec<_> = addresses.iter().map(|address| SocketAddr::new(address.ip(), 0)).collect();
                 Ok(without_port.into_iter())
@@ -805,7 +855,9 @@ mod tests {
 
     /// What `zot` resolves to in a fleet of these nodes.
     async fn found(nodes: Vec<Node>) -> Vec<String> {
-        let mut names = FleetNames(Arc::new(Fleet::new(nodes, Placement::default())));
+        let fleet = Arc::new(Fleet::new(nodes, Placement::default()));
+        let mut names = FleetNames::default();
+        names.add(&fleet);
         let found = names.call("zot".parse().unwrap()).await.unwrap();
         found.map(|address| address.to_string()).collect()
     }

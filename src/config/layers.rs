@@ -89,8 +89,8 @@ impl Config {
         check_layer(COMMAND_LINE, &layer)?;
         note_origins(&mut origins, COMMAND_LINE, &layer);
         merge(&mut merged, layer);
-        let mut config: Config = typed("configuration", merged)?;
-        config.check().and_then(|()| config.read_files()).map_err(|(key, problem)| {
+        let config: Config = typed("configuration", merged)?;
+        config.check().map_err(|(key, problem)| {
             let file = source.as_ref().map(|(place, _)| place);
             // What nobody has set is missing: in the file, if there is one.
             let origin = origins.get(key.split('[').next().unwrap_or_default()).or(file);
@@ -378,12 +378,12 @@ mod tests {
             (
                 "nodes:\n- {name: a, url: 'ftp://a'}\n",
                 "FILE:2:18: nodes[0].url: \"ftp://a\" is not the URL of a node: \
-                            \"ftp\" is no scheme of a registry; write http://HOST:PORT",
+                            \"ftp\" is no scheme of a registry; write http://HOST:PORT or https://HOST:PORT",
             ),
             (
                 "nodes:\n- url: http://a\n  weight: 1\n",
                 "FILE:3:3: nodes[0].weight: unknown field `weight`, expected \
-                            one of name, url, credentials_file",
+                            one of name, url, tls, credentials_file",
             ),
             (
                 "nodes:\n- name: a\n  url: http://a\n- name: a\n  url: http://b\n",

@@ -44,6 +44,33 @@ impl Fleet {
         Fleet { places: Some(Places::default()), ..self }
     }
 
+    /// The same fleet, with what another one knows: of nodes that it has, too, their addresses and their health; and, if
+    /// both have the same nodes and place alike, where repositories were found.
+    pub fn succeeding(mut self, before: &Fleet) -> Fleet {
+        for node in &mut self.nodes {
+            if let Some(known) = before.nodes.iter().find(|known| known.is_same(node)) {
+                known.bounded_as(node);
+                *node = known.clone();
+            }
+        }
+        // A place is an index.
+        if self.places.is_some() && self.has_the_nodes_of(before) && self.placement == before.placement {
+            self.places = before.places.clone().or(self.places);
+        }
+        self
+    }
+
+    /// Whether the nodes are the very same, in the same order.
+    pub fn has_the_nodes_of(&self, other: &Fleet) -> bool {
+        self.nodes.len() == other.nodes.len() && self.nodes.iter().zip(&other.nodes).all(|(a, b)| Arc::ptr_eq(a, b))
+    }
+
+    /// Whether each node that is spoken to in TLS is one of the other fleet's, so that what connects to those serves here.
+    pub fn is_secured_by(&self, other: &Fleet) -> bool {
+        let mut secured = self.nodes.iter().filter(|node| node.trust().is_some());
+        secured.all(|node| other.nodes.iter().any(|known| Arc::ptr_eq(node, known)))
+    }
+
     /// Whether repositories are looked for.
     pub fn locates(&self) -> bool {
         self.places.is_some() && self.nodes.len() > 1
@@ -141,7 +168,16 @@ impl Fleet {
     ///
     /// Returns whether every name has been found.
     pub async fn resolve(&self) -> bool {
-        let lookups = self.nodes.iter().map(|node| async {
+        self.resolve_those(|_| true).await
+    }
+
+    /// The same for the names of nodes that have no address yet.
+    pub async fn resolve_new(&self) -> bool {
+        self.resolve_those(|node| node.address().is_none()).await
+    }
+
+    async fn resolve_those(&self, which: impl Fn(&Node) -> bool) -> bool {
+        let lookups = self.nodes.iter().filter(|node| which(node)).map(|node| async {
             let found = node.resolve().await;
             if let Err(error) = &found {
                 tracing::warn!(node = node.name, url = %node.url, %error, "the name of a node cannot be resolved");
@@ -152,7 +188,8 @@ impl Fleet {
     }
 
     /// Keeps the addresses of names fresh, for ever. Resolving happens here and never on the way of a request.
-    pub async fn keep_resolved(&self, mut all_found: bool) {
+    pub async fn keep_resolved(&self) {
+        let mut all_found = self.nodes.iter().all(|node| node.address().is_some());
         if !self.nodes.iter().any(|node| node.has_name()) {
             return;
         }

@@ -2,6 +2,7 @@
 
 use super::health::{Health, Leave};
 use crate::room::{Room, Seat};
+use crate::tls::Trust;
 use arc_swap::ArcSwap;
 use base64::prelude::{BASE64_STANDARD as STANDARD, Engine as _};
 use http::HeaderValue;
@@ -17,6 +18,7 @@ use url::{Host, Url};
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct NodeUrl {
+    is_https: bool,
     host: Host<String>,
     port: u16,
 }
@@ -25,13 +27,15 @@ impl TryFrom<String> for NodeUrl {
     type Error = String;
 
     fn try_from(text: String) -> Result<NodeUrl, String> {
-        let problem = |what: &str| format!("{text:?} is not the URL of a node: {what}; write http://HOST:PORT");
+        let problem = |what: &str| {
+            format!("{text:?} is not the URL of a node: {what}; write http://HOST:PORT or https://HOST:PORT")
+        };
         let url = Url::parse(&text).map_err(|error| problem(&error.to_string()))?;
-        match url.scheme() {
-            "http" => {}
-            "https" => return Err(problem("this version speaks plain HTTP to its nodes")),
+        let is_https = match url.scheme() {
+            "http" => false,
+            "https" => true,
             other => return Err(problem(&format!("{other:?} is no scheme of a registry"))),
-        }
+        };
         if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
             return Err(problem("a registry is always at the root of its host, so there is no path or query"));
         }
@@ -39,7 +43,7 @@ impl TryFrom<String> for NodeUrl {
             return Err(problem("clients bring their own credentials, so there are none here"));
         }
         match (url.host(), url.port_or_known_default()) {
-            (Some(host), Some(port)) if port != 0 => Ok(NodeUrl { host: host.to_owned(), port }),
+            (Some(host), Some(port)) if port != 0 => Ok(NodeUrl { is_https, host: host.to_owned(), port }),
             _ => Err(problem("it has no host, or port 0")),
         }
     }
@@ -53,7 +57,7 @@ impl From<NodeUrl> for String {
 
 impl fmt::Display for NodeUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}", self.authority())
+        write!(f, "{}://{}", if self.is_https { "https" } else { "http" }, self.authority())
     }
 }
 
@@ -66,9 +70,25 @@ impl fmt::Debug for NodeUrl {
 impl NodeUrl {
     /// `host:port`, as a `Host` header of a request to the node has it.
     pub fn authority(&self) -> String {
-        match self.port {
-            80 => self.host.to_string(),
-            port => format!("{}:{port}", self.host),
+        let default = if self.is_https { 443 } else { 80 };
+        if self.port == default { self.host.to_string() } else { self.place() }
+    }
+
+    /// Host and port, both told: what no two nodes share, whatever they speak.
+    pub fn place(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+
+    /// Whether the node is spoken to in TLS.
+    pub fn is_https(&self) -> bool {
+        self.is_https
+    }
+
+    /// The host as certificates name it.
+    pub fn server_name(&self) -> String {
+        match &self.host {
+            Host::Ipv6(ip) => ip.to_string(),
+            host => host.to_string(),
         }
     }
 
@@ -95,6 +115,7 @@ pub struct Node {
     pub name: String,
     /// Where it is.
     pub url: NodeUrl,
+    trust: Option<Trust>,
     addresses: ArcSwap<Vec<SocketAddr>>,
     /// Which of the addresses is used; moved on when one fails.
     turn: AtomicUsize,
@@ -112,6 +133,7 @@ impl Node {
         Node {
             name,
             url,
+            trust: None,
             addresses: ArcSwap::from_pointee(addresses),
             turn: AtomicUsize::new(0),
             health: Health::default(),
@@ -133,6 +155,29 @@ impl Node {
     /// What onezot proves itself with there, in requests of its own and in no others.
     pub fn credentials(&self) -> Option<&Credentials> {
         self.credentials.as_ref()
+    }
+
+    /// Whether another one stands for the same registry: what is known of one is known of the other.
+    pub fn is_same(&self, other: &Node) -> bool {
+        self.name == other.name
+            && self.url == other.url
+            && self.trust == other.trust
+            && self.credentials == other.credentials
+    }
+
+    /// The same node, spoken to in TLS.
+    pub fn trusting(self, trust: Trust) -> Node {
+        Node { trust: Some(trust), ..self }
+    }
+
+    /// What its certificate is verified by; `None` for a node that is spoken to in plain HTTP.
+    pub fn trust(&self) -> Option<&Trust> {
+        self.trust.as_ref()
+    }
+
+    /// Whether its certificate is verified; `None` for a node in plain HTTP.
+    pub fn verified(&self) -> Option<bool> {
+        self.url.is_https().then(|| self.trust.as_ref().is_none_or(Trust::verifies))
     }
 
     /// Asks the system's resolver for the addresses of the node's host; the last known ones stay when it fails.
@@ -190,6 +235,11 @@ impl Node {
         let seat = self.room.enter().await.ok_or(Denied::Full)?;
         let leave = self.health.leave().ok_or(Denied::Silent)?;
         Ok(Pass { node: self.clone(), is_trial: leave == Leave::Trial, _seat: seat })
+    }
+
+    /// Has the bounds of another one from now on.
+    pub fn bounded_as(&self, other: &Node) {
+        self.room.resize_as(&other.room);
     }
 
     /// How many requests are under way there.
@@ -275,12 +325,15 @@ mod tests {
         assert_eq!(url("http://zot-0.zot:5000/").unwrap().to_string(), "http://zot-0.zot:5000");
         assert_eq!(url("http://[::1]:5000").unwrap().authority(), "[::1]:5000");
         assert_eq!(url("http://zot").unwrap().authority(), "zot");
+        assert_eq!(url("https://zot:443").unwrap().to_string(), "https://zot");
+        assert_eq!(url("https://zot:80").unwrap().authority(), "zot:80");
+        assert_eq!(url("https://zot").unwrap().place(), url("http://zot:443").unwrap().place());
         for bad in [
             "zot:5000",
             "",
             "http://",
             "ftp://zot",
-            "https://zot",
+            "https://",
             "http://zot/v2",
             "http://zot?x",
             "http://a:b@zot",
@@ -288,7 +341,7 @@ mod tests {
             "http://zot:99999",
         ] {
             let problem = url(bad).unwrap_err();
-            assert!(problem.contains("write http://HOST:PORT"), "{bad}: {problem}");
+            assert!(problem.contains("write http://HOST:PORT or https://HOST:PORT"), "{bad}: {problem}");
         }
     }
 

@@ -26,7 +26,7 @@ use crate::query::{self, Choices, DocumentPlan, Planned, Request, Step};
 use crate::scatter::{Ask, Failure, NodeAnswer, Scatter, Verdict};
 use futures::future::join_all;
 use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE};
-use http::{HeaderValue, Method};
+use http::{HeaderValue, Method, StatusCode};
 use outcome::{merged_field, one_field};
 use request::Parameters;
 use response::{Body, data_of, has_data};
@@ -34,6 +34,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The path of zot's GraphQL (zot `pkg/api/constants/extensions.go`, `FullSearchPrefix`).
@@ -50,10 +51,18 @@ const PERSISTED_BYTES: u64 = 16 << 20;
 /// What GraphQL needs between requests.
 pub struct GraphQl {
     choices: Choices,
-    unknown: unknown::UnknownQueries,
+    unknown: Arc<unknown::UnknownQueries>,
     valid: moka::sync::Cache<u64, ()>,
     persisted: moka::sync::Cache<String, String>,
     hasher: RandomState,
+}
+
+/// What the configuration says of planning.
+fn choices(config: &Config) -> Choices {
+    Choices {
+        shared_metadata: config.metadata == Metadata::Shared,
+        pass_unknown: config.unknown_queries == UnknownQueries::AnyNode,
+    }
 }
 
 /// What a request comes to: a document, or something that a node refuses in its own words, and why onezot thinks so.
@@ -70,17 +79,25 @@ pub enum Planning {
 impl GraphQl {
     /// Nothing is known yet.
     pub fn new(config: &Config) -> GraphQl {
-        let choices = Choices {
-            shared_metadata: config.metadata == Metadata::Shared,
-            pass_unknown: config.unknown_queries == UnknownQueries::AnyNode,
-        };
         let weight = |hash: &String, text: &String| u32::try_from(hash.len() + text.len()).unwrap_or(u32::MAX);
         GraphQl {
-            choices,
-            unknown: unknown::UnknownQueries::default(),
+            choices: choices(config),
+            unknown: Arc::default(),
             valid: moka::sync::Cache::builder().max_capacity(VALID_MOST).time_to_live(VALID_FOR).build(),
             persisted: moka::sync::Cache::builder().max_capacity(PERSISTED_BYTES).weigher(weight).build(),
             hasher: RandomState::new(),
+        }
+    }
+
+    /// The same with another configuration. What nodes found valid is kept if they are the same nodes.
+    pub fn succeeded_by(&self, config: &Config, same_nodes: bool) -> GraphQl {
+        let fresh = GraphQl::new(config);
+        GraphQl {
+            valid: if same_nodes { self.valid.clone() } else { fresh.valid },
+            unknown: self.unknown.clone(),
+            persisted: self.persisted.clone(),
+            hasher: self.hasher.clone(),
+            ..fresh
         }
     }
 
@@ -218,6 +235,9 @@ impl GraphQl {
             Err(failure) => return Some(answer::document_failed(&[failure])),
             Ok(answered) => answered,
         };
+        if answered.status == StatusCode::OK && Body::read(&answered).is_err() {
+            return Some(answer::document_failed(&[answered.unusable("not GraphQL")]));
+        }
         if !is_valid(&answered) {
             return Some(answer::relay(answered));
         }
