@@ -94,11 +94,8 @@ pub struct NodeConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<NodeTls>,
     /// A file with `user:password`, for what onezot asks this node in its own name.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials_file: Option<PathBuf>,
-    /// What is in it.
-    #[serde(skip)]
-    pub credentials: Option<Credentials>,
 }
 
 /// Whether repositories are looked for where the placement does not have them.
@@ -336,6 +333,8 @@ impl Config {
                 );
                 return Err((format!("nodes[{index}].url"), problem));
             }
+            let check = node.credentials();
+            check.map_err(|problem| (format!("nodes[{index}].credentials_file"), problem))?;
             let check = NodeTls::check(&node.url, node.tls.as_ref());
             check.map_err(|(key, problem)| (format!("nodes[{index}].{key}"), problem))?;
         }
@@ -421,18 +420,10 @@ impl Config {
         }
     }
 
-    /// Reads the files that it names. An error is the path of a key and the problem.
-    fn read_files(&mut self) -> Result<(), (String, String)> {
-        for (index, node) in self.nodes.iter_mut().enumerate() {
-            let read = node.read_credentials();
-            read.map_err(|problem| (format!("nodes[{index}].credentials_file"), problem))?;
-        }
-        Ok(())
-    }
-
     /// The fleet that the configuration names.
     pub fn fleet(&self) -> Fleet {
-        let nodes = self.nodes.iter().map(|node| node.node(&self.limits));
+        let limits = &self.limits;
+        let nodes = self.nodes.iter().map(|node| node.node().bounded(limits.node_in_flight, limits.queue));
         let fleet = Fleet::new(nodes.collect(), self.placement.clone());
         match self.locate {
             Locate::Owner => fleet,
@@ -442,20 +433,18 @@ impl Config {
 }
 
 impl NodeConfig {
-    /// The node at a URL.
+    /// The node at a URL, in plain HTTP.
     pub fn at(name: Option<String>, url: NodeUrl) -> NodeConfig {
-        NodeConfig { name, url, tls: None, credentials_file: None, credentials: None }
+        NodeConfig { name, url, tls: None, credentials_file: None }
     }
 
-    /// Reads the file with the credentials. An error never holds what is in it.
-    fn read_credentials(&mut self) -> Result<(), String> {
-        let Some(file) = &self.credentials_file else { return Ok(()) };
+    /// What is in the file with the credentials. An error never says that.
+    fn credentials(&self) -> Result<Option<Credentials>, String> {
+        let Some(file) = &self.credentials_file else { return Ok(None) };
         let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
         let line = text.strip_suffix('\n').unwrap_or(&text);
         let credentials = Credentials::basic(line.strip_suffix('\r').unwrap_or(line));
-        let problem = || format!("{}: it is not one line user:password", file.display());
-        self.credentials = Some(credentials.ok_or_else(problem)?);
-        Ok(())
+        credentials.map(Some).ok_or_else(|| format!("{}: it is not one line user:password", file.display()))
     }
 
     /// The name, given or made of the URL.
@@ -464,10 +453,12 @@ impl NodeConfig {
     }
 
     /// The node. One whose files cannot be read, which [`Config::load`] has checked, can be connected to by nobody.
-    fn node(&self, limits: &Limits) -> Node {
-        let node = Node::new(self.name(), self.url.clone())
-            .bounded(limits.node_in_flight, limits.queue)
-            .with_credentials(self.credentials.clone());
+    fn node(&self) -> Node {
+        let credentials = self.credentials().unwrap_or_else(|problem| {
+            tracing::error!(node = self.name(), %problem, "onezot has no credentials at a node");
+            None
+        });
+        let node = Node::new(self.name(), self.url.clone()).with_credentials(credentials);
         if !self.url.is_https() {
             return node;
         }

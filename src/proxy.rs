@@ -122,9 +122,8 @@ impl Gateway {
     pub fn succeeded_by(&self, config: Arc<Config>, fleet: Arc<Fleet>) -> Gateway {
         let scatter = Arc::new(self.scatter.succeeded_by(&self.config, &config, fleet.clone()));
         let graphql = Arc::new(self.graphql.succeeded_by(&config, fleet.has_the_nodes_of(&self.fleet)));
-        let limits = &config.limits;
-        self.merges.resize(limits.in_flight, limits.queue);
-        self.copies.resize(limits.mounts);
+        self.merges.resize(config.limits.in_flight, config.limits.queue);
+        self.copies.resize(config.limits.mounts);
         let (in_flight, merges, copies) = (self.in_flight.clone(), self.merges.clone(), self.copies.clone());
         Gateway { config, fleet, scatter, graphql, in_flight, merges, copies }
     }

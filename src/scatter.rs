@@ -317,6 +317,11 @@ impl Scatter {
         }
     }
 
+    /// What holds for a request that begins now.
+    pub fn terms(&self, partial: Partial) -> Terms {
+        Terms { partial, until: Instant::now() + self.total }
+    }
+
     /// The same for another fleet, with the same budget, credentials, and, if connections are made alike, connections.
     pub fn succeeded_by(&self, before: &Config, config: &Config, fleet: Arc<Fleet>) -> Scatter {
         let fresh = Scatter::new(config, fleet);
@@ -336,11 +341,6 @@ impl Scatter {
             hasher: self.hasher.clone(),
             ..fresh
         }
-    }
-
-    /// What holds for a request that begins now.
-    pub fn terms(&self, partial: Partial) -> Terms {
-        Terms { partial, until: Instant::now() + self.total }
     }
 
     /// A new request's share of what all requests may hold.

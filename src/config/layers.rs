@@ -89,8 +89,8 @@ impl Config {
         check_layer(COMMAND_LINE, &layer)?;
         note_origins(&mut origins, COMMAND_LINE, &layer);
         merge(&mut merged, layer);
-        let mut config: Config = typed("configuration", merged)?;
-        config.check().and_then(|()| config.read_files()).map_err(|(key, problem)| {
+        let config: Config = typed("configuration", merged)?;
+        config.check().map_err(|(key, problem)| {
             let file = source.as_ref().map(|(place, _)| place);
             // What nobody has set is missing: in the file, if there is one.
             let origin = origins.get(key.split('[').next().unwrap_or_default()).or(file);
