@@ -22,14 +22,29 @@ The nodes in their order. `own`, if given, is the number of the pod that reads i
 {{- end -}}
 {{- end }}
 
+{{/* Fewer members than the StatefulSet has would be another placement: they are not believed. */}}
+{{- define "onezot.discovery" -}}
+{{- $set := .Values.zot.statefulSet -}}
+{{- if eq .Values.zot.discovery "dns" -}}
+dns: _{{ $set.portName }}._tcp.{{ include "onezot.zot.service" . }}.{{ include "onezot.zot.namespace" . }}.svc.{{ $set.clusterDomain }}
+{{- else -}}
+kubernetes: {{ include "onezot.zot.namespace" . }}/{{ include "onezot.zot.service" . }}:{{ $set.portName }}
+{{- end }}
+at_least: {{ $set.replicas }}
+{{- end }}
+
 {{- define "onezot.config" -}}
 {{- $values := .root.Values -}}
 {{- $base := dict
   "listen" (list (printf "0.0.0.0:%s" (include "onezot.port" .root)))
   "admin" (printf "%s:%v" (ternary "0.0.0.0" "127.0.0.1" $values.metrics.enabled) $values.metrics.port)
 -}}
-{{- if not (hasKey $values.config "nodes") -}}
+{{- if eq $values.zot.discovery "static" -}}
+{{- if not (or (hasKey $values.config "nodes") (hasKey $values.config "discovery")) -}}
 {{- $_ := set $base "nodes" (include "onezot.nodes" . | fromYamlArray) -}}
+{{- end -}}
+{{- else -}}
+{{- $_ := set $base "discovery" (include "onezot.discovery" .root | fromYaml) -}}
 {{- end -}}
 {{- mergeOverwrite $base (deepCopy $values.config) | toYaml -}}
 {{- end }}

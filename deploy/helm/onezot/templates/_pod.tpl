@@ -106,7 +106,7 @@ labels:
 {{/* The rest of a pod: who it is and where it runs. */}}
 {{- define "onezot.podSpec" -}}
 serviceAccountName: {{ include "onezot.serviceAccountName" . }}
-automountServiceAccountToken: false
+automountServiceAccountToken: {{ eq .Values.zot.discovery "kubernetes" }}
 terminationGracePeriodSeconds: {{ .Values.terminationGracePeriodSeconds }}
 dnsPolicy: {{ .Values.dnsPolicy }}
 {{- with .Values.podSecurityContext }}
