@@ -145,6 +145,9 @@ fn run(command: Command) -> Result<(), Exit> {
         Command::Demo { nodes, listen } => try_out::run(nodes, listen),
         Command::Verify { file } => {
             let config = Config::load(Some(&file), [], &Flags::default())?;
+            for warning in config.warnings() {
+                eprintln!("{}: warning: {warning}", file.display());
+            }
             say(&format!("{}: ok, {} nodes\n", file.display(), config.nodes.len()))
         }
         Command::Explain { method, target, body, source } => {
