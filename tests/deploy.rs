@@ -243,7 +243,8 @@ fn default_with_that_node() -> Config {
 }
 
 /// The documents about deploying.
-const DOCUMENTS: [&str; 4] = ["README.md", "CONTRIBUTING.md", "deploy/README.md", "deploy/MIGRATE.md"];
+const DOCUMENTS: [&str; 5] =
+    ["README.md", "CONTRIBUTING.md", "deploy/README.md", "deploy/MIGRATE.md", "deploy/OPERATIONS.md"];
 
 #[test]
 fn what_the_documents_name_is_there() {

@@ -133,6 +133,9 @@ func TestOtherNamesAndLists(t *testing.T) {
 		"zot: {discovery: dns}": "dns: _zot._tcp.zot-headless.zot.svc.cluster.local",
 		"zot: {discovery: kubernetes, statefulSet: {namespace: far, portName: http}}": "kubernetes: far/zot-headless:http",
 		"zot: {discovery: kubernetes, statefulSet: {namespace: away}}":                "kind: Role\nmetadata:\n  name: onezot\n  namespace: away\n",
+		"zot: {statefulSet: {scheme: https, tls: {ca: /ca}, replicas: 1}}":            "tls:\n        ca: /ca\n      url: https://zot-0.zot-headless.zot.svc.cluster.local:5000\n",
+		"sidecar: {enabled: true}\nzot: {statefulSet: {scheme: https, replicas: 1}}":  "tls:\n        server_name: onezot-0.onezot-headless.zot.svc.cluster.local\n      url: https://127.0.0.1:5000\n",
+		"zot: {statefulSet: {credentialsFile: /run/onezot/zot}}":                      "- credentials_file: /run/onezot/zot\n      name: zot-0\n",
 		"config: {discovery: {file: /a}}":                                             "discovery:\n      file: /a\n",
 		"fullnameOverride: entry":                                                     "kind: Deployment\nmetadata:\n  name: entry\n",
 	} {

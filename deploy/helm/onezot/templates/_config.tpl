@@ -13,10 +13,23 @@ The nodes in their order. `own`, if given, is the number of the pod that reads i
 {{- $domain := printf "%s.%s.svc.%s" (include "onezot.zot.service" $root) (include "onezot.zot.namespace" $root) $set.clusterDomain -}}
 {{- range $number := until (int $set.replicas) }}
 - name: {{ $pod }}-{{ $number }}
+{{- $host := printf "%s-%d.%s" $pod $number $domain }}
+{{- $tls := deepCopy $set.tls }}
 {{- if and (hasKey $ "own") (eq $number (int $.own)) }}
   url: {{ printf "%s://127.0.0.1:%v" $set.scheme $set.port }}
+  {{- /* No certificate is for localhost: it is verified by the name that others use. */}}
+  {{- if eq $set.scheme "https" }}
+  {{- $tls = merge $tls (dict "server_name" $host) }}
+  {{- end }}
 {{- else }}
-  url: {{ printf "%s://%s-%d.%s:%v" $set.scheme $pod $number $domain $set.port }}
+  url: {{ printf "%s://%s:%v" $set.scheme $host $set.port }}
+{{- end }}
+{{- with $tls }}
+  tls:
+    {{- toYaml . | nindent 4 }}
+{{- end }}
+{{- with $set.credentialsFile }}
+  credentials_file: {{ . }}
 {{- end }}
 {{- end }}
 {{- end -}}
@@ -31,6 +44,10 @@ dns: _{{ $set.portName }}._tcp.{{ include "onezot.zot.service" . }}.{{ include "
 kubernetes: {{ include "onezot.zot.namespace" . }}/{{ include "onezot.zot.service" . }}:{{ $set.portName }}
 {{- end }}
 at_least: {{ $set.replicas }}
+{{- with $set.tls }}
+tls:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end }}
 
 {{- define "onezot.config" -}}
