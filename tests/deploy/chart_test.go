@@ -136,6 +136,7 @@ func TestOtherNamesAndLists(t *testing.T) {
 		"zot: {statefulSet: {scheme: https, tls: {ca: /ca}, replicas: 1}}":            "tls:\n        ca: /ca\n      url: https://zot-0.zot-headless.zot.svc.cluster.local:5000\n",
 		"sidecar: {enabled: true}\nzot: {statefulSet: {scheme: https, replicas: 1}}":  "tls:\n        server_name: onezot-0.onezot-headless.zot.svc.cluster.local\n      url: https://127.0.0.1:5000\n",
 		"zot: {statefulSet: {credentialsFile: /run/onezot/zot}}":                      "- credentials_file: /run/onezot/zot\n      name: zot-0\n",
+		"sidecar: {enabled: true, pvc: {name: zot-pvc}}\nfullnameOverride: zot":       "volumeClaimTemplates:\n    - metadata:\n        name: zot-pvc\n",
 		"config: {discovery: {file: /a}}":                                             "discovery:\n      file: /a\n",
 		"fullnameOverride: entry":                                                     "kind: Deployment\nmetadata:\n  name: entry\n",
 	} {
