@@ -63,7 +63,7 @@ var switches = []string{
 	"podDisruptionBudget: {enabled: true, minAvailable: 1}",
 	"networkPolicy: {enabled: true, metricsFrom: [{podSelector: {}}]}",
 	"metrics: {enabled: true, serviceMonitor: {enabled: true}}",
-	"serviceAccount: {create: false}",
+	"serviceAccount: {create: false}\ntls: {secretName: registry-tls}",
 	"autoscaling: {enabled: true}",
 	"zot: {discovery: kubernetes}",
 }
@@ -137,6 +137,8 @@ func TestOtherNamesAndLists(t *testing.T) {
 		"sidecar: {enabled: true}\nzot: {statefulSet: {scheme: https, replicas: 1}}":  "tls:\n        server_name: onezot-0.onezot-headless.zot.svc.cluster.local\n      url: https://127.0.0.1:5000\n",
 		"zot: {statefulSet: {credentialsFile: /run/onezot/zot}}":                      "- credentials_file: /run/onezot/zot\n      name: zot-0\n",
 		"sidecar: {enabled: true, pvc: {name: zot-pvc}}\nfullnameOverride: zot":       "volumeClaimTemplates:\n    - metadata:\n        name: zot-pvc\n",
+		"tls: {secretName: registry-tls}":                                             "listen:\n    - address: 0.0.0.0:5000\n      tls:\n        certificate: /etc/onezot-tls/tls.crt\n        key: /etc/onezot-tls/tls.key\n",
+		"tls: {secretName: a}\nsidecar: {enabled: true}":                              "path: /readyz\n              port: http\n              scheme: HTTPS\n",
 		"config: {discovery: {file: /a}}":                                             "discovery:\n      file: /a\n",
 		"fullnameOverride: entry":                                                     "kind: Deployment\nmetadata:\n  name: entry\n",
 	} {

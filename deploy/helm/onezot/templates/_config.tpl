@@ -52,8 +52,12 @@ tls:
 
 {{- define "onezot.config" -}}
 {{- $values := .root.Values -}}
+{{- $listen := printf "0.0.0.0:%s" (include "onezot.port" .root) -}}
+{{- if $values.tls.secretName -}}
+{{- $listen = dict "address" $listen "tls" (dict "certificate" "/etc/onezot-tls/tls.crt" "key" "/etc/onezot-tls/tls.key") -}}
+{{- end -}}
 {{- $base := dict
-  "listen" (list (printf "0.0.0.0:%s" (include "onezot.port" .root)))
+  "listen" (list $listen)
   "admin" (printf "%s:%v" (ternary "0.0.0.0" "127.0.0.1" $values.metrics.enabled) $values.metrics.port)
 -}}
 {{- if eq $values.zot.discovery "static" -}}
