@@ -124,7 +124,7 @@ fn config(nodes: &[&Node], host: &str, tls: Option<&NodeTls>) -> Config {
         url: NodeUrl::try_from(format!("https://{host}:{}", node.address.port())).unwrap(),
         tls: tls.cloned(),
     });
-    Config { listen: vec!["127.0.0.1:0".to_owned()], nodes: nodes.collect(), ..Config::default() }
+    Config { listen: vec!["127.0.0.1:0".into()], nodes: nodes.collect(), ..Config::default() }
 }
 
 struct Case {

@@ -14,7 +14,7 @@ pub fn config(nodes: &[SocketAddr]) -> Config {
         tls: None,
     };
     Config {
-        listen: vec!["127.0.0.1:0".to_owned()],
+        listen: vec!["127.0.0.1:0".into()],
         nodes: nodes.iter().enumerate().map(node).collect(),
         ..Config::default()
     }
