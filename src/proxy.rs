@@ -4,7 +4,7 @@
 mod located;
 
 use crate::answer::{self, Answer};
-use crate::config::{Config, Partial};
+use crate::config::{Config, FieldName, Partial};
 use crate::door;
 use crate::fleet::{By, Fleet, Node, Pass};
 use crate::graphql::{GraphQl, Planning};
@@ -162,6 +162,23 @@ impl Gateway {
         None
     }
 
+    /// Who sent a request.
+    fn sender(&self, session: &Session) -> Sender {
+        let address = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
+        let proxies = &self.config.trusted_proxies;
+        let is_trusted = address.is_some_and(|address| proxies.iter().any(|range| range.contains(address)));
+        let tls = session.digest().and_then(|digest| digest.ssl_digest.as_ref());
+        let subject = self.config.client_subject_header.as_ref().map(|FieldName(name)| {
+            let subject = tls.and_then(|tls| tls::subject(tls));
+            (name.clone(), subject.and_then(|subject| HeaderValue::from_str(subject).ok()))
+        });
+        let header = session.req_header();
+        // In HTTP/2, it is the authority.
+        let authority = || HeaderValue::from_str(header.uri.authority()?.as_str()).ok();
+        let host = header.headers.get(HOST).cloned().or_else(authority);
+        Sender { address, host, is_secure: tls.is_some(), subject, is_trusted }
+    }
+
     /// A request as it came, without its body.
     fn ask_of(&self, header: &RequestHeader, sender: Sender) -> Ask {
         Ask {
@@ -228,7 +245,7 @@ impl Gateway {
         let accepted = gathered.accepted();
         Ok(match gathered.judge(Partial::Fail) {
             Verdict::Parts { mut parts, .. } => {
-                parts.drain(..).next().map_or_else(answer::internal_error, answer::relay)
+                parts.drain(..).next().map_or_else(answer::internal_error, answer::accepted)
             }
             Verdict::Refused(refusal) => answer::relay(refusal),
             Verdict::Failed(failures) => {
@@ -391,11 +408,7 @@ impl ProxyHttp for Gateway {
         if let Some(target) = std::str::from_utf8(session.req_header().raw_path()).ok().and_then(origin_form) {
             session.req_header_mut().set_raw_path(target.as_bytes())?;
         }
-        let header = session.req_header();
-        let address = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
-        let proxies = &self.config.trusted_proxies;
-        let is_trusted = address.is_some_and(|address| proxies.iter().any(|range| range.contains(address)));
-        let sender = Sender { address, host: header.headers.get(HOST).cloned(), is_trusted };
+        let sender = self.sender(session);
         let has_body = !session.as_mut().is_body_done();
         let header = session.req_header();
         let mut plan = self.plan(header, has_body);
@@ -538,6 +551,12 @@ impl ProxyHttp for Gateway {
         client_reused: bool,
     ) -> Box<Error> {
         let upstream = *error.esource() == ErrorSource::Upstream;
+        // pingora has no timer for a body that comes in HTTP/2: the node is waited for in vain, and is not to blame.
+        let is_clients = upstream && session.is_http2() && *error.etype() == ErrorType::ReadTimedout;
+        if is_clients && !session.as_mut().is_body_done() {
+            error.as_down();
+            return error;
+        }
         if let Some(node) = ctx.node(&self.fleet).filter(|_| upstream && *error.etype() != ErrorType::new(UNKNOWN)) {
             ctx.failure = Some(failure_of(node, &error));
         }
@@ -593,6 +612,11 @@ impl ProxyHttp for Gateway {
         }
         self.absent(upstream.status, ctx).await?;
         close_when_stopping(session);
+        if upstream.status != StatusCode::SWITCHING_PROTOCOLS {
+            for name in onward::of_the_connection(&upstream.headers) {
+                upstream.remove_header(&name);
+            }
+        }
         if session.req_header().version < Version::HTTP_11 {
             // Chunks are unknown to it: without a length, the end of the connection is the end of the body.
             if upstream.remove_header(&header::TRANSFER_ENCODING).is_some() {
