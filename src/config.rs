@@ -9,12 +9,15 @@ mod position;
 pub use layers::{ConfigError, Flags};
 
 use crate::fleet::{Fleet, Node, NodeUrl, Placement};
+use crate::identity::SealKey;
 use bytesize::ByteSize;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 /// The whole configuration. Every key has a default but `nodes`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,6 +41,8 @@ pub struct Config {
     pub partial: Partial,
     /// What becomes of a GraphQL query that the nodes know and this gateway does not.
     pub unknown_queries: UnknownQueries,
+    /// Sessions and API keys over several nodes.
+    pub identity: Identity,
     /// Deadlines.
     pub timeouts: Timeouts,
     /// Bounds.
@@ -128,6 +133,17 @@ pub enum UnknownQueries {
     AnyNode,
 }
 
+/// Sessions and API keys over several nodes.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Identity {
+    /// Files with the keys that seal what the nodes give clients. The first one seals, every one opens.
+    pub seal_keys: Vec<PathBuf>,
+    /// What is in them.
+    #[serde(skip)]
+    pub keys: Vec<SealKey>,
+}
+
 /// Deadlines. A node that is late is 504, a client that is late is 408 or cut off.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -211,6 +227,7 @@ impl Default for Config {
             metadata: Metadata::default(),
             partial: Partial::default(),
             unknown_queries: UnknownQueries::default(),
+            identity: Identity::default(),
             timeouts: Timeouts::default(),
             limits: Limits::default(),
             log: Log::default(),
@@ -344,6 +361,18 @@ impl Config {
         if let Err(error) = tracing_subscriber::EnvFilter::try_new(&self.log.level) {
             let problem = format!("is no log level ({error}); use error, warn, info, debug or trace");
             return Err(("log.level".to_owned(), problem));
+        }
+        Ok(())
+    }
+
+    /// Reads the files that it names. An error is the path of a key and the problem, and never what is in a file.
+    fn read_files(&mut self) -> Result<(), (String, String)> {
+        self.identity.keys = Vec::new();
+        for (index, file) in self.identity.seal_keys.iter().enumerate() {
+            let read = std::fs::read(file).map_err(|error| error.to_string());
+            let key = read.and_then(|bytes| SealKey::from_file(&Zeroizing::new(bytes)));
+            let problem = |problem| (format!("identity.seal_keys[{index}]"), format!("{}: {problem}", file.display()));
+            self.identity.keys.push(key.map_err(problem)?);
         }
         Ok(())
     }

@@ -14,6 +14,7 @@
 //!
 //! [`rules`], [`path`], [`plan`], [`merge`] and [`page`] are pure: no I/O, no clock. [`answer`] makes every status and
 //! error body of onezot's own, [`onward`] every change to a request's header, [`config`] reads all configuration.
+//! [`identity`] opens what clients prove themselves with, each node's part for the node.
 //! [`server`] starts and stops a gateway, behind the [`door`] that bounds what clients may take their time for.
 
 pub mod answer;
@@ -28,6 +29,7 @@ pub mod door;
 pub mod explain;
 pub mod fleet;
 pub mod graphql;
+pub mod identity;
 pub mod items;
 pub mod locate;
 pub mod merge;

@@ -2,8 +2,10 @@
 //! stream and the fan-out.
 
 use crate::fleet::Node;
+use crate::identity::Presented;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// A member of a zot cluster that receives this for a repository of another member ends the request with a fatal log
 /// (zot `pkg/api/proxy.go`). A gateway is no member, so nobody's copy passes.
@@ -46,6 +48,24 @@ pub struct Sender {
     pub host: Option<HeaderValue>,
     /// Whether the client is a proxy whose word on its own clients counts.
     pub is_trusted: bool,
+    /// What the client proves itself with, opened.
+    pub presented: Arc<Presented>,
+}
+
+impl Sender {
+    /// Where the client believes to be: scheme and authority. A trusted proxy knows better than the request itself.
+    pub fn origin(&self, headers: &HeaderMap) -> Option<String> {
+        let told = headers.get(FORWARDED_HOST).filter(|_| self.is_trusted);
+        let host = told.or(self.host.as_ref())?.to_str().ok()?;
+        let scheme = if self.is_secure(headers) { "https" } else { "http" };
+        Some(format!("{scheme}://{host}"))
+    }
+
+    /// Whether the client asked by TLS, as far as a trusted proxy tells.
+    pub fn is_secure(&self, headers: &HeaderMap) -> bool {
+        let told = headers.get(FORWARDED_PROTO).filter(|_| self.is_trusted);
+        told.is_some_and(|proto| proto.as_bytes().eq_ignore_ascii_case(b"https"))
+    }
 }
 
 /// One change to a header: set to a value, or dropped.
@@ -75,6 +95,7 @@ pub fn edits(node: &Node, sender: &Sender, headers: &HeaderMap) -> Vec<Edit> {
     if !sender.is_trusted {
         edits.push((header::FORWARDED, None));
     }
+    edits.extend(sender.presented.edits(&node.name, headers));
     edits
 }
 
@@ -131,6 +152,7 @@ mod tests {
             address: Some("203.0.113.9".parse().unwrap()),
             host: Some(HeaderValue::from_static("registry.example")),
             is_trusted: false,
+            presented: Arc::default(),
         };
         let lines = |sender: &Sender| {
             let sent = for_fan_out(&node, sender, &client);

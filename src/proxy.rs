@@ -1,6 +1,7 @@
 //! The proxy: carries out the plan of each request. What streams goes through pingora; what is merged is asked through
 //! [`crate::scatter`] and answered here.
 
+mod identity;
 mod located;
 
 use crate::answer::{self, Answer};
@@ -8,6 +9,7 @@ use crate::config::{Config, Partial};
 use crate::door;
 use crate::fleet::{Fleet, Node};
 use crate::graphql::{GraphQl, Planning};
+use crate::identity::Identity;
 use crate::mount;
 use crate::onward::{self, Sender};
 use crate::path::origin_form;
@@ -19,6 +21,7 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use http::header::{self, HOST, LOCATION};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
+use identity::FORGOTTEN;
 use located::{ELSEWHERE, Reading, UNKNOWN};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
@@ -52,6 +55,7 @@ pub struct Gateway {
     fleet: Arc<Fleet>,
     scatter: Scatter,
     graphql: Arc<GraphQl>,
+    identity: Identity,
     in_flight: TaskTracker,
     /// One permit for each request that is answered from what several nodes say.
     merges: Semaphore,
@@ -106,8 +110,12 @@ impl Gateway {
     pub fn new(config: Arc<Config>, fleet: Arc<Fleet>, in_flight: TaskTracker) -> Gateway {
         let scatter = Scatter::new(&config, fleet.clone());
         let graphql = Arc::new(GraphQl::new(&config));
+        let identity = Identity::new(&config);
+        if identity.is_of_this_process() {
+            tracing::info!("no identity.seal_keys: sessions of the web UI end with this process, API keys are refused");
+        }
         let merges = Semaphore::new(config.limits.in_flight.min(Semaphore::MAX_PERMITS));
-        Gateway { config, fleet, scatter, graphql, in_flight, merges }
+        Gateway { config, fleet, scatter, graphql, identity, in_flight, merges }
     }
 
     /// What it keeps of documents.
@@ -347,7 +355,9 @@ impl ProxyHttp for Gateway {
         let address = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
         let proxies = &self.config.trusted_proxies;
         let is_trusted = address.is_some_and(|address| proxies.iter().any(|range| range.contains(address)));
-        let sender = Sender { address, host: header.headers.get(HOST).cloned(), is_trusted };
+        let presented = self.identity.presented(&header.headers);
+        let sender = Sender { address, host: header.headers.get(HOST).cloned(), is_trusted, presented };
+        let asker = sender.clone();
         let has_body = !session.as_mut().is_body_done();
         let header = session.req_header();
         let mut plan = self.plan(header, has_body);
@@ -357,7 +367,8 @@ impl ProxyHttp for Gateway {
             }
             plan = self.plan(session.req_header(), has_body);
         }
-        let is_merged = matches!(plan, Plan::Catalog(..) | Plan::Broadcast(_) | Plan::Documents(_));
+        let is_merged =
+            matches!(plan, Plan::Catalog(..) | Plan::Broadcast(_) | Plan::Documents(_) | Plan::Identity(..));
         let permit = is_merged.then(|| self.merges.try_acquire());
         if matches!(permit, Some(Err(_))) {
             return send(session, answer::busy()).await;
@@ -413,6 +424,14 @@ impl ProxyHttp for Gateway {
                     None => return Ok(false),
                 }
             }
+            Plan::Identity(_, act) => {
+                ctx.class = "identity";
+                let ask = self.ask_of(session.req_header(), sender);
+                match self.answer_identity(session, act, ask, ctx).await? {
+                    Some(answer) => answer,
+                    None => return Ok(false),
+                }
+            }
             Plan::Probe(_) => {
                 ctx.class = "probe";
                 answer::healthy()
@@ -423,6 +442,7 @@ impl ProxyHttp for Gateway {
         if let Some(relative) = self.relative_location(&own.headers) {
             own.headers.insert(LOCATION, relative);
         }
+        let own = self.settle_own(session.req_header(), asker, own).await;
         send(session, own).await
     }
 
@@ -476,7 +496,8 @@ impl ProxyHttp for Gateway {
         client_reused: bool,
     ) -> Box<Error> {
         let upstream = *error.esource() == ErrorSource::Upstream;
-        if let Some(node) = ctx.node(&self.fleet).filter(|_| upstream && *error.etype() != ErrorType::new(UNKNOWN)) {
+        let is_told = [UNKNOWN, FORGOTTEN].map(ErrorType::new).contains(error.etype());
+        if let Some(node) = ctx.node(&self.fleet).filter(|_| upstream && !is_told) {
             ctx.failure = Some(failure_of(node, &error));
         }
         // What may have had effect is never repeated. A read is, once, when the pooled connection was dead; and where
@@ -493,7 +514,7 @@ impl ProxyHttp for Gateway {
             ctx.resent += 1;
         } else {
             let late = ctx.failure.as_ref().is_some_and(|failure| failure.kind == FailureKind::Late);
-            let failed = ctx.node(&self.fleet).filter(|_| upstream);
+            let failed = ctx.node(&self.fleet).filter(|_| upstream && *error.etype() != ErrorType::new(FORGOTTEN));
             let go_on = may_repeat && ctx.go_on();
             if let Some(node) = failed.filter(|_| late || go_on) {
                 self.fleet.was_unreachable(node);
@@ -526,6 +547,7 @@ impl ProxyHttp for Gateway {
 
     async fn response_filter(&self, session: &mut Session, upstream: &mut ResponseHeader, ctx: &mut Ctx) -> Result<()> {
         self.absent(upstream.status, ctx).await?;
+        self.settle_streamed(session.req_header(), upstream, ctx).await?;
         close_when_stopping(session);
         if session.req_header().version < Version::HTTP_11 {
             // Chunks are unknown to it: without a length, the end of the connection is the end of the body.

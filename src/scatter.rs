@@ -357,6 +357,16 @@ impl Scatter {
         self.ask(node.clone(), ask, &ask.target, self.answer_bytes, Instant::now() + self.total).await
     }
 
+    /// What each node says, of those that are to be asked when the first of them accepts the credentials; a refusal of the
+    /// first is all there is.
+    pub async fn lists(&self, ask: &Ask, part: impl Fn(NodeAnswer) -> Outcome<NodeAnswer>) -> Vec<Outcome<NodeAnswer>> {
+        let part = &part;
+        let gathered = self.gather(ask, Lead::UntilAccepted, Partial::Warn, |node, deadline| async move {
+            part(self.ask(node, ask, &ask.target, self.answer_bytes, deadline).await?)
+        });
+        gathered.await.into_replies().collect()
+    }
+
     /// The answers of several nodes (by their index), each to a request of its own; `part` says whether an answer is a
     /// part. The credentials have been accepted already, so that no refusal is the client's answer.
     pub async fn each(
@@ -571,6 +581,9 @@ impl Scatter {
         deadline: Instant,
     ) -> Result<NodeAnswer, Failure> {
         let (parts, body) = response.into_parts();
+        if let Some(failure) = ask.sender.presented.forgotten(self, ask, &node.name, &parts.headers).await {
+            return Err(failure);
+        }
         let body = match timeout_at(deadline, read_body(node, body, limit, &ask.share, self.idle)).await {
             Ok(read) => read?,
             Err(_) => return Err(late(node, "no end of the body in time")),
