@@ -5,11 +5,14 @@
 
 mod layers;
 mod position;
+mod tls;
 
 pub use layers::{ConfigError, Flags};
+pub use tls::NodeTls;
 
-use crate::fleet::{Fleet, Node, NodeUrl, Placement};
+use crate::fleet::{Credentials, Fleet, Node, NodeUrl, Placement};
 use crate::identity::SealKey;
+use crate::tls::Trust;
 use bytesize::ByteSize;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -41,6 +44,10 @@ pub struct Config {
     pub partial: Partial,
     /// What becomes of a GraphQL query that the nodes know and this gateway does not.
     pub unknown_queries: UnknownQueries,
+    /// Whether clients may ask for answers that lack nodes, by `X-Onezot-Partial: warn`. They may always ask for none.
+    pub allow_partial: bool,
+    /// Checks of the nodes.
+    pub health: Health,
     /// Sessions and API keys over several nodes.
     pub identity: Identity,
     /// Deadlines.
@@ -85,8 +92,17 @@ pub struct NodeConfig {
     /// The name that errors and logs use; without one, the node's `HOST:PORT`.
     #[serde(default)]
     pub name: Option<String>,
-    /// `http://HOST:PORT`.
+    /// `http://HOST:PORT` or `https://HOST:PORT`.
     pub url: NodeUrl,
+    /// TLS to a node at `https://`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<NodeTls>,
+    /// A file with `user:password`, for what onezot asks this node in its own name.
+    #[serde(default)]
+    pub credentials_file: Option<PathBuf>,
+    /// What is in it.
+    #[serde(skip)]
+    pub credentials: Option<Credentials>,
 }
 
 /// Whether repositories are looked for where the placement does not have them.
@@ -144,6 +160,18 @@ pub struct Identity {
     pub keys: Vec<SealKey>,
 }
 
+/// Checks whether the nodes answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Health {
+    /// How often each is checked; one that failed, every second. 0s: never.
+    #[serde(with = "humantime_serde")]
+    pub interval: Duration,
+    /// How long a check waits for an answer.
+    #[serde(with = "humantime_serde")]
+    pub timeout: Duration,
+}
+
 /// Deadlines. A node that is late is 504, a client that is late is 408 or cut off.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -188,8 +216,15 @@ pub struct Limits {
     pub answer_bytes: ByteSize,
     /// All that is held of nodes' answers to be merged; past it, 503.
     pub total_answer_bytes: ByteSize,
-    /// How many requests may be merged, or sent to every node, at a time; one more is 503.
+    /// How many requests may be merged, or sent to every node, at a time; one more waits, and then is 503.
     pub in_flight: usize,
+    /// How many requests may be under way at one node; one more waits, and then is 503.
+    pub node_in_flight: usize,
+    /// How many blobs may be brought from one node to another, to be mounted, at a time; without room, the client uploads.
+    pub mounts: usize,
+    /// How long a request waits for room; as many wait as may be under way.
+    #[serde(with = "humantime_serde")]
+    pub queue: Duration,
     /// The body of a request that goes to every node (trust uploads); more is 413. Bodies that stream have no bound.
     pub body_bytes: ByteSize,
 }
@@ -227,11 +262,19 @@ impl Default for Config {
             metadata: Metadata::default(),
             partial: Partial::default(),
             unknown_queries: UnknownQueries::default(),
+            allow_partial: false,
+            health: Health::default(),
             identity: Identity::default(),
             timeouts: Timeouts::default(),
             limits: Limits::default(),
             log: Log::default(),
         }
+    }
+}
+
+impl Default for Health {
+    fn default() -> Health {
+        Health { interval: Duration::from_secs(10), timeout: Duration::from_secs(2) }
     }
 }
 
@@ -259,6 +302,9 @@ impl Default for Limits {
             answer_bytes: ByteSize::mib(256),
             total_answer_bytes: ByteSize::gib(1),
             in_flight: 1024,
+            node_in_flight: 512,
+            mounts: 64,
+            queue: Duration::from_secs(1),
             body_bytes: ByteSize::mib(1),
         }
     }
@@ -272,6 +318,11 @@ impl Default for Log {
 
 /// Bounds of a timeout that make sense; 0 would refuse everything, and days are a mistake in the unit.
 const TIMEOUT: std::ops::RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(24 * 3600);
+
+/// Bounds of the time between two checks of a node.
+const INTERVAL: std::ops::RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(3600);
+/// The longest wait for room.
+const QUEUE_MOST: Duration = Duration::from_secs(60);
 
 impl Config {
     /// What types alone cannot say. An error is the path of a key and the problem.
@@ -293,7 +344,7 @@ impl Config {
                 let key = if node.name.is_some() { "name" } else { "url" };
                 return Err((format!("nodes[{index}].{key}"), problem));
             }
-            if let Some(first) = urls.insert(node.url.authority(), index) {
+            if let Some(first) = urls.insert(node.url.place(), index) {
                 let problem = format!(
                     "{} is the URL of nodes[{first}], too; a node that counts twice would own two shares: \
                      leave one out",
@@ -301,6 +352,8 @@ impl Config {
                 );
                 return Err((format!("nodes[{index}].url"), problem));
             }
+            let check = NodeTls::check(&node.url, node.tls.as_ref());
+            check.map_err(|(key, problem)| (format!("nodes[{index}].{key}"), problem))?;
         }
         let names: Vec<String> = self.nodes.iter().map(NodeConfig::name).collect();
         let check = self.placement.check(names.iter().map(String::as_str));
@@ -326,10 +379,18 @@ impl Config {
             ("client_headers", self.timeouts.client_headers),
             ("keepalive", self.timeouts.keepalive),
         ];
-        for (name, timeout) in timeouts {
+        let timeouts = timeouts.map(|(name, timeout)| (format!("timeouts.{name}"), timeout));
+        for (key, timeout) in timeouts.into_iter().chain([("health.timeout".to_owned(), self.health.timeout)]) {
             if !TIMEOUT.contains(&timeout) {
-                return Err((format!("timeouts.{name}"), "must be between 1ms and 24h, such as 30s".to_owned()));
+                return Err((key, "must be between 1ms and 24h, such as 30s".to_owned()));
             }
+        }
+        if !self.health.interval.is_zero() && !INTERVAL.contains(&self.health.interval) {
+            return Err(("health.interval".to_owned(), "must be between 10ms and 1h, or 0s for no checks".to_owned()));
+        }
+        if self.limits.queue > QUEUE_MOST {
+            let problem = "is longer than clients should wait for nothing; at most 60s".to_owned();
+            return Err(("limits.queue".to_owned(), problem));
         }
         let minima = [
             ("header_bytes", self.limits.header_bytes.as_u64(), 1024),
@@ -338,6 +399,7 @@ impl Config {
             ("answer_bytes", self.limits.answer_bytes.as_u64(), 1024),
             ("total_answer_bytes", self.limits.total_answer_bytes.as_u64(), 1024),
             ("in_flight", self.limits.in_flight as u64, 1),
+            ("node_in_flight", self.limits.node_in_flight as u64, 1),
             ("body_bytes", self.limits.body_bytes.as_u64(), 1024),
         ];
         for (name, value, least) in minima {
@@ -365,6 +427,16 @@ impl Config {
         Ok(())
     }
 
+    /// What becomes of a request when a node fails, if its client asks for something. Who asks for less than the whole must be
+    /// allowed to.
+    pub fn partial_for(&self, asked: Option<Partial>) -> Partial {
+        match asked {
+            Some(Partial::Warn) if !self.allow_partial => self.partial,
+            Some(asked) => asked,
+            None => self.partial,
+        }
+    }
+
     /// Reads the files that it names. An error is the path of a key and the problem, and never what is in a file.
     fn read_files(&mut self) -> Result<(), (String, String)> {
         self.identity.keys = Vec::new();
@@ -374,12 +446,16 @@ impl Config {
             let problem = |problem| (format!("identity.seal_keys[{index}]"), format!("{}: {problem}", file.display()));
             self.identity.keys.push(key.map_err(problem)?);
         }
+        for (index, node) in self.nodes.iter_mut().enumerate() {
+            let read = node.read_credentials();
+            read.map_err(|problem| (format!("nodes[{index}].credentials_file"), problem))?;
+        }
         Ok(())
     }
 
     /// The fleet that the configuration names.
     pub fn fleet(&self) -> Fleet {
-        let nodes = self.nodes.iter().map(|node| Node::new(node.name(), node.url.clone()));
+        let nodes = self.nodes.iter().map(|node| node.node(&self.limits));
         let fleet = Fleet::new(nodes.collect(), self.placement.clone());
         match self.locate {
             Locate::Owner => fleet,
@@ -389,8 +465,41 @@ impl Config {
 }
 
 impl NodeConfig {
+    /// The node at a URL.
+    pub fn at(name: Option<String>, url: NodeUrl) -> NodeConfig {
+        NodeConfig { name, url, tls: None, credentials_file: None, credentials: None }
+    }
+
+    /// Reads the file with the credentials. An error never holds what is in it.
+    fn read_credentials(&mut self) -> Result<(), String> {
+        let Some(file) = &self.credentials_file else { return Ok(()) };
+        let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+        let line = text.strip_suffix('\n').unwrap_or(&text);
+        let credentials = Credentials::basic(line.strip_suffix('\r').unwrap_or(line));
+        let problem = || format!("{}: it is not one line user:password", file.display());
+        self.credentials = Some(credentials.ok_or_else(problem)?);
+        Ok(())
+    }
+
     /// The name, given or made of the URL.
     pub fn name(&self) -> String {
         self.name.clone().unwrap_or_else(|| self.url.authority())
+    }
+
+    /// The node. One whose files cannot be read, which [`Config::load`] has checked, can be connected to by nobody.
+    fn node(&self, limits: &Limits) -> Node {
+        let node = Node::new(self.name(), self.url.clone())
+            .bounded(limits.node_in_flight, limits.queue)
+            .with_credentials(self.credentials.clone());
+        if !self.url.is_https() {
+            return node;
+        }
+        match Trust::load(&self.url, self.tls.as_ref().unwrap_or(&NodeTls::default())) {
+            Ok(trust) => node.trusting(trust),
+            Err(problem) => {
+                tracing::error!(node = node.name, %problem, "there is no TLS to a node");
+                node
+            }
+        }
     }
 }

@@ -28,34 +28,48 @@ pub fn request_ended() {
     let _ = BUSY.try_with(|busy| busy.send_replace(false));
 }
 
-/// An application behind the door.
-pub struct Door<A> {
-    app: Arc<A>,
-    header_within: Duration,
-    keepalive: Duration,
+/// How long a client may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// For the whole header of a request.
+    pub header: Duration,
+    /// Between two requests.
+    pub keepalive: Duration,
 }
 
-impl<A> Door<A> {
-    /// Lets connections in to `app`. A header comes whole within `header_within`; between two requests, a connection
-    /// may be idle for `keepalive`.
-    pub fn new(app: A, header_within: Duration, keepalive: Duration) -> Door<A> {
-        Door { app: Arc::new(app), header_within, keepalive }
+/// An application behind the door.
+pub struct Door<A, P> {
+    app: Arc<A>,
+    patience: P,
+}
+
+impl<A, P: Fn() -> Patience> Door<A, P> {
+    /// Lets connections in to `app`, and asks `patience` how long they may take.
+    pub fn new(app: A, patience: P) -> Door<A, P> {
+        Door { app: Arc::new(app), patience }
     }
 }
 
 #[async_trait]
-impl<A: ServerApp + Send + Sync + 'static> ServerApp for Door<A> {
+impl<A, P> ServerApp for Door<A, P>
+where
+    A: ServerApp + Send + Sync + 'static,
+    P: Fn() -> Patience + Send + Sync + 'static,
+{
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         let (busy, mut is_busy) = watch::channel(false);
         let serve = BUSY.scope(busy, self.app.process_new(stream, shutdown));
         tokio::pin!(serve);
-        let mut patience = self.header_within;
+        let mut patience = (self.patience)().header;
         loop {
             let busy = *is_busy.borrow_and_update();
             tokio::select! {
                 rest = &mut serve => return rest,
                 // Whatever happened since: requests may come and go between two looks.
-                _ = is_busy.changed() => patience = self.keepalive + self.header_within,
+                _ = is_busy.changed() => {
+                    let Patience { header, keepalive } = (self.patience)();
+                    patience = header + keepalive;
+                }
                 () = tokio::time::sleep(patience), if !busy => {
                     tracing::debug!("a client did not send the header of a request in time");
                     return None;

@@ -32,7 +32,7 @@ const EXPIRES: &str = "expirationDate";
 
 impl Identity {
     /// Answers a request for API keys.
-    pub async fn api_keys(&self, scatter: &Scatter, ask: Ask, partial: Partial) -> Answer {
+    pub async fn api_keys(&self, scatter: &Scatter, ask: Ask) -> Answer {
         if !self.is_lasting {
             return answer::no_seal_key();
         }
@@ -43,7 +43,7 @@ impl Identity {
         match ask.method {
             Method::POST => self.create(scatter, ask).await,
             Method::DELETE => self.revoke(scatter, ask).await,
-            _ => list(scatter, &ask, partial).await,
+            _ => list(scatter, &ask).await,
         }
     }
 
@@ -138,8 +138,8 @@ async fn one(scatter: &Scatter, ask: &Ask) -> Answer {
 }
 
 /// Every key once, the oldest first. A zot has them in no order.
-async fn list(scatter: &Scatter, ask: &Ask, partial: Partial) -> Answer {
-    match scatter.documents(ask, listed).await.judge(partial) {
+async fn list(scatter: &Scatter, ask: &Ask) -> Answer {
+    match scatter.documents(ask, listed).await.judge(ask.terms.partial) {
         Verdict::Parts { mut parts, failures, .. } => {
             let mut keys: Vec<Told> = Vec::new();
             for key in parts.iter().flat_map(keys_of) {
@@ -152,7 +152,7 @@ async fn list(scatter: &Scatter, ask: &Ask, partial: Partial) -> Answer {
             let keys = Value::Array(keys.into_iter().map(Value::Object).collect());
             let first = parts.swap_remove(0);
             let mut answer = answer::of_json(first, &serde_json::json!({"apiKeys": keys}));
-            answer::incomplete(&mut answer.headers, &failures);
+            answer::incomplete(&mut answer.headers, scatter.fleet().nodes().len(), &failures);
             answer
         }
         Verdict::Refused(refusal) => answer::relay(refusal),
@@ -175,15 +175,18 @@ enum Revoked {
 /// Asks every node for its own id of a key, and has it revoked there: where it can be, whoever cannot be asked.
 async fn revoke_everywhere(scatter: &Scatter, ask: &Ask, id: &str) -> Revoked {
     let path = ask.target.split('?').next().unwrap_or_default();
-    let lists = Ask { method: Method::GET, target: path.to_owned(), body: Bytes::new(), is_read: true, ..ask.clone() };
+    // Who cannot be asked keeps nobody from being asked.
+    let terms = scatter.terms(Partial::Warn);
+    let ask = &Ask { terms, body: Bytes::new(), is_read: false, ..ask.clone() };
+    let lists = Ask { method: Method::GET, target: path.to_owned(), is_read: true, ..ask.clone() };
     let (mut deletes, mut failures) = (Vec::new(), Vec::new());
-    for reply in scatter.lists(&lists, listed).await {
+    for reply in scatter.documents(&lists, listed).await.into_replies() {
         match reply {
             Ok(Reply::Part(part, _)) => {
                 for own in own_ids(&part, id) {
                     let query = form_urlencoded::Serializer::new(String::new()).append_pair("id", &own).finish();
                     let target = format!("{path}?{query}");
-                    deletes.push((part.node, Ask { target, is_read: false, body: Bytes::new(), ..ask.clone() }));
+                    deletes.push((part.node, Ask { target, ..ask.clone() }));
                 }
             }
             Ok(Reply::Refusal(refusal)) if deletes.is_empty() && failures.is_empty() => {

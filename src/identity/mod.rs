@@ -15,6 +15,7 @@ pub mod sign_in;
 pub use seal::SealKey;
 
 use crate::config::{Config, Metadata};
+use crate::fleet::Fleet;
 use crate::onward::Edit;
 use crate::scatter::{Ask, Failure, FailureKind, Scatter};
 use base64::Engine as _;
@@ -50,15 +51,15 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// With the keys of a configuration; without any, with one of this process.
-    pub fn new(config: &Config) -> Identity {
+    /// For a fleet, with the keys of a configuration; without any, with one of this process.
+    pub fn new(config: &Config, fleet: &Fleet) -> Identity {
         let configured = Seal::new(&config.identity.keys);
         let is_lasting = configured.is_some();
         let own = || Seal::of(SealKey::of_this_process());
         Identity {
             seal: configured.unwrap_or_else(own),
             is_lasting,
-            is_alone: config.nodes.len() < 2,
+            is_alone: fleet.nodes().len() < 2,
             shares_users: config.metadata == Metadata::Shared,
         }
     }

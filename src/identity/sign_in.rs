@@ -92,7 +92,7 @@ impl Identity {
         };
         missing.iter().for_each(told);
         match session::write(&self.seal, bundle, &attributes, &ask.headers, answer) {
-            Ok(()) => answer::incomplete(answer, &missing),
+            Ok(()) => answer::incomplete(answer, scatter.fleet().nodes().len(), &missing),
             Err(problem) => tracing::error!(problem, "a session cannot be sealed; its user is not logged in"),
         }
     }
@@ -119,7 +119,7 @@ impl Identity {
         let mut answer = answer::relay(parts.swap_remove(further.unwrap_or_default()));
         failures.extend(refusals.iter().map(refused));
         failures.iter().for_each(told);
-        answer::incomplete(&mut answer.headers, &failures);
+        answer::incomplete(&mut answer.headers, scatter.fleet().nodes().len(), &failures);
         answer
     }
 

@@ -3,7 +3,7 @@
 use super::{Ctx, Gateway, without_node};
 use crate::answer::Answer;
 use crate::identity::sign_in;
-use crate::onward::Sender;
+use crate::onward::{PARTIAL, Sender};
 use crate::plan::To;
 use crate::rules::Act;
 use crate::scatter::Ask;
@@ -40,10 +40,12 @@ impl Gateway {
             },
             _ => ask.body.clone(),
         };
-        let ask = Ask { body, ..ask };
+        // The time that the client took is its own.
+        let terms = self.scatter.terms(ask.terms.partial);
+        let ask = Ask { body, terms, ..ask };
         Ok(Some(match act {
             Act::LogOut => self.identity.log_out(&self.scatter, &ask).await,
-            Act::ApiKeys => self.identity.api_keys(&self.scatter, ask, self.config.partial).await,
+            Act::ApiKeys => self.identity.api_keys(&self.scatter, ask).await,
             Act::SignIn | Act::CallBack => self.identity.sign_in(&self.scatter, &ask).await,
         }))
     }
@@ -88,8 +90,10 @@ impl Gateway {
         for line in headers.get_all(SET_COOKIE) {
             answer.append_header(SET_COOKIE, line)?;
         }
-        if let Some(warning) = headers.get(WARNING) {
-            answer.insert_header(WARNING, warning)?;
+        for name in [WARNING, PARTIAL] {
+            if let Some(value) = headers.get(&name) {
+                answer.insert_header(name, value)?;
+            }
         }
         Ok(())
     }
