@@ -13,7 +13,7 @@ mod whole;
 mod wire;
 
 use http::StatusCode;
-use kills::{Kill, Run, Victims};
+use kills::{Kill, Run, Victims, number};
 use onezot::demo::{Fault, Node, Setup};
 use onezot::fleet::Placement;
 use std::net::SocketAddr;
@@ -32,7 +32,7 @@ impl Victims for Embedded {
         let fault = match kill {
             Kill::Die => Fault::Down,
             Kill::Hang => Fault::Hang,
-            Kill::Break if self.breaks.fetch_add(1, Ordering::SeqCst) % 2 == 0 => Fault::Reset,
+            Kill::Break if self.breaks.fetch_add(1, Ordering::SeqCst).is_multiple_of(2) => Fault::Reset,
             Kill::Break => Fault::Status(StatusCode::INTERNAL_SERVER_ERROR),
         };
         self.nodes[node].faults().set(fault);
@@ -44,10 +44,6 @@ impl Victims for Embedded {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
-}
-
-fn number(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -58,25 +58,47 @@ impl Zot {
         change(&mut config);
         let file = root.path().join("config.json");
         std::fs::write(&file, config.to_string()).unwrap();
-        let child = Command::new(binary)
-            .arg("serve")
-            .arg(&file)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let zot = Zot { address, child, root };
+        let zot = Zot { address, child: spawn(binary, &file), root };
+        zot.ready().await;
+        zot
+    }
+
+    /// Waits until it answers.
+    pub async fn ready(&self) {
+        let address = self.address;
         for _ in 0..600 {
             if tokio::net::TcpStream::connect(address).await.is_ok()
                 && wire::get(address, "/readyz").await.status == 200
             {
-                return zot;
+                return;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         panic!("the zot at {address} did not get ready");
     }
+
+    /// Sends its process a signal, such as `STOP` or `CONT`.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
+        assert!(sent.unwrap().success(), "no signal {name}");
+    }
+
+    /// Kills it at once.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts it again, where it was and with what it has.
+    pub fn start_again(&mut self, binary: &Path) {
+        self.child = spawn(binary, &self.root.path().join("config.json"));
+    }
+}
+
+fn spawn(binary: &Path, config: &Path) -> Child {
+    let nothing = Stdio::null;
+    let mut command = Command::new(binary);
+    command.arg("serve").arg(config).stdin(nothing()).stdout(nothing()).stderr(nothing()).spawn().unwrap()
 }
 
 impl Zot {
