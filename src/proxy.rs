@@ -33,12 +33,16 @@ use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::Peer as _;
 use pingora::{ErrorSource, ImmutStr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 /// An idle connection to a node is dropped before the node drops it.
 const UPSTREAM_IDLE: Duration = Duration::from_secs(30);
+
+/// Groups of connections that have one member.
+static RESENT: AtomicU64 = AtomicU64::new(1);
 
 /// How long a node may take where any would do, as long as there is another.
 const HURRY: Duration = Duration::from_secs(5);
@@ -365,6 +369,10 @@ impl Gateway {
         peer.options.read_timeout = Some(if is_brief { timeouts.headers.min(HURRY) } else { patience });
         peer.options.write_timeout = Some(timeouts.idle);
         peer.options.idle_timeout = Some(UPSTREAM_IDLE);
+        if ctx.resent > 0 {
+            // Of a node that has closed one connection of the pool, all may be dead: none is in this group.
+            peer.group_key = RESENT.fetch_add(1, Ordering::Relaxed);
+        }
         Some(peer)
     }
 }
