@@ -10,7 +10,7 @@ mod tls;
 pub use layers::{ConfigError, Flags};
 pub use tls::{CertificateAndKey, ClientCertificate, Listener, ListenerTls, NodeTls};
 
-use crate::fleet::{Fleet, Node, NodeUrl, Placement};
+use crate::fleet::{Credentials, Fleet, Node, NodeUrl, Placement};
 use crate::tls::Trust;
 use bytesize::ByteSize;
 use http::HeaderName;
@@ -18,6 +18,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// The whole configuration. Every key has a default but `nodes`.
@@ -44,6 +45,10 @@ pub struct Config {
     pub partial: Partial,
     /// What becomes of a GraphQL query that the nodes know and this gateway does not.
     pub unknown_queries: UnknownQueries,
+    /// Whether clients may ask for answers that lack nodes, by `X-Onezot-Partial: warn`. They may always ask for none.
+    pub allow_partial: bool,
+    /// Checks of the nodes.
+    pub health: Health,
     /// Deadlines.
     pub timeouts: Timeouts,
     /// Bounds.
@@ -117,6 +122,9 @@ pub struct NodeConfig {
     /// TLS to a node at `https://`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<NodeTls>,
+    /// A file with `user:password`, for what onezot asks this node in its own name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials_file: Option<PathBuf>,
 }
 
 /// Whether repositories are looked for where the placement does not have them.
@@ -163,6 +171,18 @@ pub enum UnknownQueries {
     AnyNode,
 }
 
+/// Checks whether the nodes answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Health {
+    /// How often each is checked; one that failed, every second. 0s: never.
+    #[serde(with = "humantime_serde")]
+    pub interval: Duration,
+    /// How long a check waits for an answer.
+    #[serde(with = "humantime_serde")]
+    pub timeout: Duration,
+}
+
 /// Deadlines. A node that is late is 504, a client that is late is 408 or cut off.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -207,8 +227,15 @@ pub struct Limits {
     pub answer_bytes: ByteSize,
     /// All that is held of nodes' answers to be merged; past it, 503.
     pub total_answer_bytes: ByteSize,
-    /// How many requests may be merged, or sent to every node, at a time; one more is 503.
+    /// How many requests may be merged, or sent to every node, at a time; one more waits, and then is 503.
     pub in_flight: usize,
+    /// How many requests may be under way at one node; one more waits, and then is 503.
+    pub node_in_flight: usize,
+    /// How many blobs may be brought from one node to another, to be mounted, at a time; without room, the client uploads.
+    pub mounts: usize,
+    /// How long a request waits for room; as many wait as may be under way.
+    #[serde(with = "humantime_serde")]
+    pub queue: Duration,
     /// The body of a request that goes to every node (trust uploads); more is 413. Bodies that stream have no bound.
     pub body_bytes: ByteSize,
 }
@@ -247,10 +274,18 @@ impl Default for Config {
             metadata: Metadata::default(),
             partial: Partial::default(),
             unknown_queries: UnknownQueries::default(),
+            allow_partial: false,
+            health: Health::default(),
             timeouts: Timeouts::default(),
             limits: Limits::default(),
             log: Log::default(),
         }
+    }
+}
+
+impl Default for Health {
+    fn default() -> Health {
+        Health { interval: Duration::from_secs(10), timeout: Duration::from_secs(2) }
     }
 }
 
@@ -278,6 +313,9 @@ impl Default for Limits {
             answer_bytes: ByteSize::mib(256),
             total_answer_bytes: ByteSize::gib(1),
             in_flight: 1024,
+            node_in_flight: 512,
+            mounts: 64,
+            queue: Duration::from_secs(1),
             body_bytes: ByteSize::mib(1),
         }
     }
@@ -291,6 +329,11 @@ impl Default for Log {
 
 /// Bounds of a timeout that make sense; 0 would refuse everything, and days are a mistake in the unit.
 const TIMEOUT: std::ops::RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(24 * 3600);
+
+/// Bounds of the time between two checks of a node.
+const INTERVAL: std::ops::RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(3600);
+/// The longest wait for room.
+const QUEUE_MOST: Duration = Duration::from_secs(60);
 
 impl Config {
     /// What types alone cannot say. An error is the path of a key and the problem.
@@ -320,6 +363,8 @@ impl Config {
                 );
                 return Err((format!("nodes[{index}].url"), problem));
             }
+            let check = node.credentials();
+            check.map_err(|problem| (format!("nodes[{index}].credentials_file"), problem))?;
             let check = NodeTls::check(&node.url, node.tls.as_ref());
             check.map_err(|(key, problem)| (format!("nodes[{index}].{key}"), problem))?;
         }
@@ -344,10 +389,18 @@ impl Config {
             ("client_headers", self.timeouts.client_headers),
             ("keepalive", self.timeouts.keepalive),
         ];
-        for (name, timeout) in timeouts {
+        let timeouts = timeouts.map(|(name, timeout)| (format!("timeouts.{name}"), timeout));
+        for (key, timeout) in timeouts.into_iter().chain([("health.timeout".to_owned(), self.health.timeout)]) {
             if !TIMEOUT.contains(&timeout) {
-                return Err((format!("timeouts.{name}"), "must be between 1ms and 24h, such as 30s".to_owned()));
+                return Err((key, "must be between 1ms and 24h, such as 30s".to_owned()));
             }
+        }
+        if !self.health.interval.is_zero() && !INTERVAL.contains(&self.health.interval) {
+            return Err(("health.interval".to_owned(), "must be between 10ms and 1h, or 0s for no checks".to_owned()));
+        }
+        if self.limits.queue > QUEUE_MOST {
+            let problem = "is longer than clients should wait for nothing; at most 60s".to_owned();
+            return Err(("limits.queue".to_owned(), problem));
         }
         let minima = [
             ("header_bytes", self.limits.header_bytes.as_u64(), 1024),
@@ -356,6 +409,7 @@ impl Config {
             ("answer_bytes", self.limits.answer_bytes.as_u64(), 1024),
             ("total_answer_bytes", self.limits.total_answer_bytes.as_u64(), 1024),
             ("in_flight", self.limits.in_flight as u64, 1),
+            ("node_in_flight", self.limits.node_in_flight as u64, 1),
             ("body_bytes", self.limits.body_bytes.as_u64(), 1024),
         ];
         for (name, value, least) in minima {
@@ -383,9 +437,20 @@ impl Config {
         Ok(())
     }
 
+    /// What becomes of a request when a node fails, if its client asks for something. Who asks for less than the whole must be
+    /// allowed to.
+    pub fn partial_for(&self, asked: Option<Partial>) -> Partial {
+        match asked {
+            Some(Partial::Warn) if !self.allow_partial => self.partial,
+            Some(asked) => asked,
+            None => self.partial,
+        }
+    }
+
     /// The fleet that the configuration names.
     pub fn fleet(&self) -> Fleet {
-        let nodes = self.nodes.iter().map(NodeConfig::node);
+        let limits = &self.limits;
+        let nodes = self.nodes.iter().map(|node| node.node().bounded(limits.node_in_flight, limits.queue));
         let fleet = Fleet::new(nodes.collect(), self.placement.clone());
         match self.locate {
             Locate::Owner => fleet,
@@ -395,6 +460,20 @@ impl Config {
 }
 
 impl NodeConfig {
+    /// The node at a URL, in plain HTTP.
+    pub fn at(name: Option<String>, url: NodeUrl) -> NodeConfig {
+        NodeConfig { name, url, tls: None, credentials_file: None }
+    }
+
+    /// What is in the file with the credentials. An error never says that.
+    fn credentials(&self) -> Result<Option<Credentials>, String> {
+        let Some(file) = &self.credentials_file else { return Ok(None) };
+        let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+        let line = text.strip_suffix('\n').unwrap_or(&text);
+        let credentials = Credentials::basic(line.strip_suffix('\r').unwrap_or(line));
+        credentials.map(Some).ok_or_else(|| format!("{}: it is not one line user:password", file.display()))
+    }
+
     /// The name, given or made of the URL.
     pub fn name(&self) -> String {
         self.name.clone().unwrap_or_else(|| self.url.authority())
@@ -402,7 +481,11 @@ impl NodeConfig {
 
     /// The node. One whose files cannot be read, which [`Config::load`] has checked, can be connected to by nobody.
     fn node(&self) -> Node {
-        let node = Node::new(self.name(), self.url.clone());
+        let credentials = self.credentials().unwrap_or_else(|problem| {
+            tracing::error!(node = self.name(), %problem, "onezot has no credentials at a node");
+            None
+        });
+        let node = Node::new(self.name(), self.url.clone()).with_credentials(credentials);
         if !self.url.is_https() {
             return node;
         }

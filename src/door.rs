@@ -32,25 +32,32 @@ pub fn request_ended() {
     let _ = BUSY.try_with(|busy| busy.send_replace(false));
 }
 
+/// How long a client may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// For the whole header of a request.
+    pub header: Duration,
+    /// Between two requests.
+    pub keepalive: Duration,
+}
+
 /// An application behind the door.
-pub struct Door<A> {
+pub struct Door<A, P> {
     app: Arc<A>,
     tls: Option<Arc<tls::Acceptor>>,
     /// Whether HTTP/2 is spoken without TLS, too.
     takes_h2c: bool,
-    header_within: Duration,
-    keepalive: Duration,
+    patience: P,
 }
 
-impl<A> Door<A> {
-    /// Lets connections in to `app`. A header comes whole within `header_within`; between two requests, a connection
-    /// may be idle for `keepalive`.
-    pub fn new(app: Arc<A>, header_within: Duration, keepalive: Duration) -> Door<A> {
-        Door { app, tls: None, takes_h2c: false, header_within, keepalive }
+impl<A, P: Fn() -> Patience> Door<A, P> {
+    /// Lets connections in to `app`, and asks `patience` how long they may take.
+    pub fn new(app: Arc<A>, patience: P) -> Door<A, P> {
+        Door { app, tls: None, takes_h2c: false, patience }
     }
 
     /// The same, in TLS if there is any, or with HTTP/2 in plain text if that is taken.
-    pub fn speaking(self, tls: Option<Arc<tls::Acceptor>>, takes_h2c: bool) -> Door<A> {
+    pub fn speaking(self, tls: Option<Arc<tls::Acceptor>>, takes_h2c: bool) -> Door<A, P> {
         Door { tls, takes_h2c, ..self }
     }
 
@@ -77,7 +84,11 @@ impl<A> Door<A> {
 }
 
 #[async_trait]
-impl<A: ServerApp + Send + Sync + 'static> ServerApp for Door<A> {
+impl<A, P> ServerApp for Door<A, P>
+where
+    A: ServerApp + Send + Sync + 'static,
+    P: Fn() -> Patience + Send + Sync + 'static,
+{
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         let (busy, mut is_busy) = watch::channel(false);
         let serve = BUSY.scope(busy, async {
@@ -90,13 +101,16 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Door<A> {
             }
         });
         tokio::pin!(serve);
-        let mut patience = self.header_within;
+        let mut patience = (self.patience)().header;
         loop {
             let busy = *is_busy.borrow_and_update();
             tokio::select! {
                 rest = &mut serve => return rest,
                 // Whatever happened since: requests may come and go between two looks.
-                _ = is_busy.changed() => patience = self.keepalive + self.header_within,
+                _ = is_busy.changed() => {
+                    let Patience { header, keepalive } = (self.patience)();
+                    patience = header + keepalive;
+                }
                 () = tokio::time::sleep(patience), if !busy => {
                     tracing::debug!("a client did not send the header of a request in time");
                     return None;

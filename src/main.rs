@@ -1,5 +1,6 @@
 //! The command line of onezot.
 
+mod probe;
 #[cfg(feature = "demo")]
 mod try_out;
 
@@ -11,6 +12,7 @@ use onezot::{explain, path, server, telemetry};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// The exit code for a wrong configuration: `EX_CONFIG` of BSD's sysexits.
@@ -64,6 +66,15 @@ enum Command {
         body: Option<PathBuf>,
         #[command(flatten)]
         source: Source,
+    },
+    /// Ask a running gateway whether it is ready; exits with 0 if so, else with 1. For health checks of containers.
+    Probe {
+        /// What to ask, in plain HTTP: /readyz or /livez of a public address or of the admin listener.
+        #[arg(default_value = "http://127.0.0.1:5000/readyz")]
+        url: String,
+        /// How long to wait for the answer.
+        #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..=60))]
+        timeout: u8,
     },
     /// Print the node that owns a repository.
     Where {
@@ -148,6 +159,7 @@ fn run(command: Command) -> Result<(), Exit> {
             };
             say(&explain::explain(&config, &method, &target, body))
         }
+        Command::Probe { url, timeout } => probe::run(&url, Duration::from_secs(timeout.into())),
         Command::Where { repository, source } => {
             if !path::is_repository_name(&repository) {
                 let message = format!("{repository:?} is not the name of a repository, such as team-a/app");

@@ -1,6 +1,7 @@
 //! The header of a request on its way to a node: what is dropped, what is set. One list for both ways to a node, the
 //! stream and the fan-out.
 
+use crate::config::Partial;
 use crate::fleet::Node;
 use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -12,6 +13,18 @@ const HOP_COUNT: HeaderName = HeaderName::from_static("x-zot-cluster-hop-count")
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// What a client asks for, and what an answer that lacks nodes says of them. Nodes do not get it.
+pub const PARTIAL: HeaderName = HeaderName::from_static("x-onezot-partial");
+
+/// What a client asks to become of its request when a node fails; what is neither is no wish.
+pub fn asked_partial(headers: &HeaderMap) -> Option<Partial> {
+    let asked = headers.get(PARTIAL)?.as_bytes();
+    [(Partial::Fail, "fail"), (Partial::Warn, "warn")]
+        .into_iter()
+        .find(|(_, name)| asked.eq_ignore_ascii_case(name.as_bytes()))
+        .map(|(partial, _)| partial)
+}
 
 /// Headers that speak of one connection, not of the request (RFC 9110 section 7.6.1).
 const HOP_BY_HOP: [HeaderName; 9] = [
@@ -69,6 +82,7 @@ pub fn edits(node: &Node, sender: &Sender, headers: &HeaderMap) -> Vec<Edit> {
     });
     let mut edits = vec![
         (HOP_COUNT, None),
+        (PARTIAL, None),
         (header::HOST, HeaderValue::from_str(&node.url.authority()).ok()),
         (FORWARDED_FOR, forwarded_for),
     ];
@@ -148,6 +162,7 @@ mod tests {
             ("cookie", "session=x"),
             ("user-agent", "docker/27"),
             ("x-zot-cluster-hop-count", "1"),
+            ("x-onezot-partial", "warn"),
             ("connection", "close, X-Mine"),
             ("x-mine", "1"),
             ("x-mine-too", "CN=root"),

@@ -1,9 +1,10 @@
 //! Starting and stopping a gateway: its listeners, its background work, its drain. Several can run in one process.
 
 use crate::config::{Config, Listener};
-use crate::door::Door;
+use crate::door::{Door, Patience};
 use crate::fleet::Fleet;
-use crate::proxy::Gateway;
+use crate::front::Front;
+use crate::succession::Succession;
 use crate::telemetry;
 use crate::tls;
 use pingora::apps::HttpServerOptions;
@@ -16,13 +17,10 @@ use pingora::services::listening::Service;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::IntoRawFd;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio_util::task::TaskTracker;
-
-/// How long the start waits for the names of the nodes; requests are taken all the same after that.
-const FIRST_RESOLVE: Duration = Duration::from_secs(3);
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 /// How much of a request's body a client of HTTP/2 may send before it is read: enough for a fast link.
 const STREAM_WINDOW: u32 = 1 << 20;
@@ -60,9 +58,9 @@ pub struct Running {
     pub admin: Option<SocketAddr>,
     stop: watch::Sender<bool>,
     accepting: Vec<JoinHandle<()>>,
-    background: Vec<JoinHandle<()>>,
+    background: Vec<AbortOnDropHandle<()>>,
     in_flight: TaskTracker,
-    drain: Duration,
+    succession: Succession,
 }
 
 /// Starts a gateway on the current tokio runtime.
@@ -71,11 +69,11 @@ pub struct Running {
 ///
 /// An address cannot be listened on. Nodes that cannot be reached are no reason not to start.
 pub async fn start(config: Config) -> Result<Running, StartError> {
-    let fleet = Arc::new(config.fleet());
+    let fleet = config.fleet();
     start_with(Arc::new(config), fleet).await
 }
 
-async fn start_with(config: Arc<Config>, fleet: Arc<Fleet>) -> Result<Running, StartError> {
+async fn start_with(config: Arc<Config>, fleet: Fleet) -> Result<Running, StartError> {
     let in_flight = TaskTracker::new();
     for warning in config.warnings() {
         tracing::warn!("{warning}");
@@ -91,16 +89,12 @@ async fn start_with(config: Arc<Config>, fleet: Arc<Fleet>) -> Result<Running, S
         descriptors.add(taken.to_string(), listener.into_raw_fd());
     }
 
-    let all_found = tokio::time::timeout(FIRST_RESOLVE, fleet.resolve()).await.unwrap_or(false);
-    let resolver = fleet.clone();
-    let mut background = vec![tokio::spawn(async move { resolver.keep_resolved(all_found).await })];
-
     let (stop, stopping) = watch::channel(false);
-    let gateway = Gateway::new(config.clone(), fleet.clone(), in_flight.clone());
-    let graphql = gateway.graphql();
+    let succession = Succession::begin(config.clone(), fleet, in_flight.clone()).await;
+    let current = succession.current();
     // The gateway itself bounds how often it tries: by the nodes and their addresses.
     let conf = ServerConf { max_retries: usize::MAX, ..ServerConf::default() };
-    let mut proxy = HttpProxy::new(gateway, Arc::new(conf));
+    let mut proxy = HttpProxy::new(Front(current.clone()), Arc::new(conf));
     proxy.handle_init_modules();
     let mut options = HttpServerOptions::default();
     // It is refused like other methods, in our own words.
@@ -109,12 +103,18 @@ async fn start_with(config: Arc<Config>, fleet: Arc<Fleet>) -> Result<Running, S
     proxy.server_options = Some(options);
     proxy.h2_options = Some(http2(&config));
     let proxy = Arc::new(proxy);
+    let patient = current.clone();
+    let patience = move || {
+        let gateway = patient.gateway();
+        let timeouts = &gateway.config().timeouts;
+        Patience { header: timeouts.client_headers, keepalive: timeouts.keepalive }
+    };
     let descriptors = Arc::new(parking_lot::Mutex::new(descriptors));
-    let (mut accepting, mut urls) = (Vec::new(), Vec::new());
+    let (mut accepting, mut urls, mut background) = (Vec::new(), Vec::new(), Vec::new());
     for ((address, acceptor), listener) in addresses.iter().zip(acceptors).zip(&config.listen) {
         urls.push(format!("{}://{address}", if acceptor.is_some() { "https" } else { "http" }));
-        background.extend(acceptor.clone().map(|acceptor| tokio::spawn(acceptor.keep_fresh())));
-        let door = Door::new(proxy.clone(), config.timeouts.client_headers, config.timeouts.keepalive);
+        background.extend(acceptor.clone().map(|acceptor| AbortOnDropHandle::new(tokio::spawn(acceptor.keep_fresh()))));
+        let door = Door::new(proxy.clone(), patience.clone());
         let mut service = Service::new("onezot".to_owned(), door.speaking(acceptor, listener.h2c));
         service.add_tcp(&address.to_string());
         let (descriptors, stopping) = (descriptors.clone(), stopping.clone());
@@ -124,10 +124,9 @@ async fn start_with(config: Arc<Config>, fleet: Arc<Fleet>) -> Result<Running, S
     let mut admin_address = None;
     if let Some((listener, address)) = admin {
         admin_address = Some(address);
-        background.push(tokio::spawn(telemetry::serve_admin(listener, config.clone(), fleet, graphql)));
+        background.push(AbortOnDropHandle::new(tokio::spawn(telemetry::serve_admin(listener, current))));
     }
-    let drain = config.timeouts.drain;
-    Ok(Running { addresses, urls, admin: admin_address, stop, accepting, background, in_flight, drain })
+    Ok(Running { addresses, urls, admin: admin_address, stop, accepting, background, in_flight, succession })
 }
 
 /// What a client of HTTP/2 may send. Requests over the bound on headers are answered with 431 by the library itself.
@@ -159,6 +158,11 @@ impl Running {
         self.in_flight.len()
     }
 
+    /// Goes on with another configuration, without those of its keys that count at the start only.
+    pub async fn reload(&self, config: Config) {
+        self.succession.reload(config).await;
+    }
+
     /// Stops: no new connections, idle ones are closed, and requests in flight get the drain time to finish.
     ///
     /// Returns how many were cut off.
@@ -172,11 +176,10 @@ impl Running {
             }
         }
         self.in_flight.close();
-        let left = self.drain.saturating_sub(began.elapsed());
+        let drain = self.succession.current().gateway().config().timeouts.drain;
+        let left = drain.saturating_sub(began.elapsed());
         let _ = tokio::time::timeout(left, self.in_flight.wait()).await;
-        for task in self.background {
-            task.abort();
-        }
+        drop(self.background);
         self.in_flight.len()
     }
 }
@@ -207,8 +210,9 @@ mod tests {
             // Its URL is an address, so that nothing is resolved.
             let node = Node::at(&format!("http://{address}"), vec![nobody, address]);
             let fleet = Fleet::new(vec![node], Placement::default());
-            let config = Config { listen: vec!["127.0.0.1:0".into()], ..Config::default() };
-            let running = start_with(Arc::new(config), Arc::new(fleet)).await.unwrap();
+            let health = crate::config::Health { interval: std::time::Duration::ZERO, ..Default::default() };
+            let config = Config { listen: vec!["127.0.0.1:0".into()], health, ..Config::default() };
+            let running = start_with(Arc::new(config), fleet).await.unwrap();
             let mut client = TcpStream::connect(running.addresses[0]).await.unwrap();
             let request = format!("{request} HTTP/1.1\r\nHost: r\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
             client.write_all(request.as_bytes()).await.unwrap();

@@ -13,7 +13,7 @@ use certificates::{Authority, Pair, Time};
 use http_body_util::Full;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use onezot::config::{Config, Flags, NodeConfig, NodeTls};
+use onezot::config::{Config, Flags, Health, NodeConfig, NodeTls};
 use onezot::fleet::{NodeUrl, Placement};
 use onezot::server;
 use rustls::server::WebPkiClientVerifier;
@@ -23,6 +23,7 @@ use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 use support::client::Client;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -119,12 +120,13 @@ fn tls(pair: &Pair, versions: &[&'static SupportedProtocolVersion], clients: Opt
 
 /// The configuration of a gateway over nodes that are reached at `host`, all with the same TLS.
 fn config(nodes: &[&Node], host: &str, tls: Option<&NodeTls>) -> Config {
-    let nodes = nodes.iter().enumerate().map(|(index, node)| NodeConfig {
-        name: Some(format!("zot-{index}")),
-        url: NodeUrl::try_from(format!("https://{host}:{}", node.address.port())).unwrap(),
-        tls: tls.cloned(),
+    let nodes = nodes.iter().enumerate().map(|(index, node)| {
+        let url = NodeUrl::try_from(format!("https://{host}:{}", node.address.port())).unwrap();
+        NodeConfig { tls: tls.cloned(), ..NodeConfig::at(Some(format!("zot-{index}")), url) }
     });
-    Config { listen: vec!["127.0.0.1:0".into()], nodes: nodes.collect(), ..Config::default() }
+    // Nodes are asked what a test asks.
+    let health = Health { interval: Duration::ZERO, ..Health::default() };
+    Config { listen: vec!["127.0.0.1:0".into()], nodes: nodes.collect(), health, ..Config::default() }
 }
 
 struct Case {
@@ -279,7 +281,7 @@ fn no_peer_of_pingora_is_without_a_name() {
         for skips in [false, true] {
             let tls = NodeTls { ca: Some(ca.clone()), dangerously_skip_verification: skips, ..NodeTls::default() };
             let url = NodeUrl::try_from(url.to_owned()).unwrap();
-            let config = NodeConfig { name: None, url: url.clone(), tls: Some(tls) };
+            let config = NodeConfig { tls: Some(tls), ..NodeConfig::at(None, url.clone()) };
             let fleet = Config { nodes: vec![config], ..Config::default() }.fleet();
             let peer = onezot::tls::peer(&fleet.nodes()[0], address).unwrap();
             assert!(peer.is_tls() && !peer.sni.is_empty(), "{url}: {peer:?}");
@@ -290,7 +292,8 @@ fn no_peer_of_pingora_is_without_a_name() {
     // Files that cannot be read leave no way to the node, and none that is not verified.
     let url = NodeUrl::try_from("https://zot".to_owned()).unwrap();
     let tls = NodeTls { ca: Some("/nonexistent/ca.pem".into()), ..NodeTls::default() };
-    let fleet = Config { nodes: vec![NodeConfig { name: None, url, tls: Some(tls) }], ..Config::default() }.fleet();
+    let fleet =
+        Config { nodes: vec![NodeConfig { tls: Some(tls), ..NodeConfig::at(None, url) }], ..Config::default() }.fleet();
     assert!(onezot::tls::peer(&fleet.nodes()[0], address).is_none());
     // And no other place makes a peer.
     let mut makers = Vec::new();

@@ -15,11 +15,11 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use sha2::{Digest as _, Sha256};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 /// What a connection to a node is verified by, and what onezot shows of itself.
@@ -34,8 +34,15 @@ pub struct Trust {
     /// The stream's side.
     roots: Arc<[WrappedX509]>,
     identity: Option<Arc<CertKey>>,
-    /// Tells pingora's connections of this trust from those of any other.
+    /// The hash of all that it is made of, which tells pingora's connections of this trust from those of any other.
     group: u64,
+}
+
+/// Files that were read again and say the same make no other trust.
+impl PartialEq for Trust {
+    fn eq(&self, other: &Trust) -> bool {
+        self.group == other.group
+    }
 }
 
 impl fmt::Debug for Trust {
@@ -99,8 +106,9 @@ impl Trust {
             }
             None => None,
         };
+        let group = group(&name, &roots, identity.as_ref(), verifies);
         let client = client_config(store.into(), identity, verifies)?;
-        let (roots, group) = (wrapped.into(), next_group());
+        let roots = wrapped.into();
         Ok(Trust { name, verifies, client: Arc::new(client), roots, identity: shown, group })
     }
 
@@ -141,9 +149,28 @@ pub fn peer(node: &Node, address: SocketAddr) -> Option<HttpPeer> {
     }
 }
 
-fn next_group() -> u64 {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
-    NEXT.fetch_add(1, Ordering::Relaxed)
+fn group(
+    name: &ServerName<'static>,
+    roots: &[CertificateDer<'static>],
+    identity: Option<&Identity>,
+    verifies: bool,
+) -> u64 {
+    let mut hash = Sha256::new();
+    let mut part = |bytes: &[u8]| {
+        hash.update((bytes.len() as u64).to_be_bytes());
+        hash.update(bytes);
+    };
+    part(name.to_str().as_bytes());
+    part(&[u8::from(verifies)]);
+    part(&(roots.len() as u64).to_be_bytes());
+    roots.iter().for_each(|root| part(root));
+    if let Some((chain, key)) = identity {
+        chain.iter().for_each(|certificate| part(certificate));
+        part(key.secret_der());
+    }
+    let mut first = [0; 8];
+    first.copy_from_slice(&hash.finalize()[..8]);
+    u64::from_be_bytes(first)
 }
 
 /// The name that a certificate is verified for.
