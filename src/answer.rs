@@ -51,6 +51,27 @@ pub fn healthy() -> Answer {
     Answer::with_body(StatusCode::OK, TEXT, "ok")
 }
 
+/// 503 for a probe that fails. A zot says 500 and `internal server error: not ready yet` (controller-runtime
+/// `pkg/healthz/healthz.go`, `CheckHandler`).
+pub fn not_ready(why: &str) -> Answer {
+    let mut answer = Answer::with_body(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("not ready: {why}\n"));
+    answer.headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    retriable(answer)
+}
+
+/// The same in full, for whoever asks for JSON: 200 or 503.
+pub fn readiness(document: &Value) -> Answer {
+    let is_ok = document["ok"] == true;
+    let status = if is_ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    retriable(Answer::with_body(status, JSON, go_json(document)))
+}
+
+/// 503 while there is no node to ask.
+pub fn no_nodes() -> Answer {
+    let message = "the gateway has not found any node yet; try again";
+    retriable(Answer::oci_error(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", message, Value::Null))
+}
+
 /// 301 to the clean path, as gorilla/mux writes it: no body.
 pub fn redirect(location: &str) -> Answer {
     let mut answer = Answer::empty(StatusCode::MOVED_PERMANENTLY);

@@ -15,6 +15,7 @@ use crate::onward::{self, Sender};
 use crate::path::origin_form;
 use crate::plan::{self, CatalogAsk, Mount, Plan, Refusal, To};
 use crate::query::DocumentPlan;
+use crate::readiness::Readiness;
 use crate::room::Room;
 use crate::rules::NOWHERE;
 use crate::scatter::{Ask, Failure, FailureKind, Scatter, Verdict};
@@ -65,6 +66,7 @@ pub struct Gateway {
     /// For requests that are answered from what several nodes say.
     merges: Arc<Room>,
     copies: Arc<Copies>,
+    readiness: Arc<Readiness>,
 }
 
 /// What is known of one request while it is under way.
@@ -126,7 +128,8 @@ impl Gateway {
         }
         let merges = Arc::new(Room::new(config.limits.in_flight, config.limits.queue));
         let copies = Arc::new(Copies::new(config.limits.mounts));
-        Gateway { config, fleet, scatter, graphql, identity, in_flight, merges, copies }
+        let readiness = Arc::default();
+        Gateway { config, fleet, scatter, graphql, identity, in_flight, merges, copies, readiness }
     }
 
     /// The gateway that takes the place of this one: with another configuration or fleet, and with what is known by
@@ -139,7 +142,8 @@ impl Gateway {
         self.merges.resize(limits.in_flight, limits.queue);
         self.copies.resize(limits.mounts);
         let (in_flight, merges, copies) = (self.in_flight.clone(), self.merges.clone(), self.copies.clone());
-        Gateway { config, fleet, scatter, graphql, identity, in_flight, merges, copies }
+        let readiness = self.readiness.clone();
+        Gateway { config, fleet, scatter, graphql, identity, in_flight, merges, copies, readiness }
     }
 
     /// Its configuration.
@@ -150,6 +154,11 @@ impl Gateway {
     /// Its nodes.
     pub fn fleet(&self) -> &Arc<Fleet> {
         &self.fleet
+    }
+
+    /// Whether it wants requests.
+    pub fn readiness(&self) -> &Readiness {
+        &self.readiness
     }
 
     /// What it keeps of documents.
@@ -435,6 +444,9 @@ impl ProxyHttp for Gateway {
         let has_body = !session.as_mut().is_body_done();
         let header = session.req_header();
         let mut plan = self.plan(header, has_body);
+        if self.fleet.nodes().is_empty() && !matches!(plan, Plan::Probe(_) | Plan::Refuse(_)) {
+            return send(session, answer::no_nodes()).await;
+        }
         if self.fleet.locates() {
             if let Err(failure) = self.locate(&plan, &self.ask_of(header, sender.clone())).await {
                 return send(session, failed(&failure)).await;
@@ -506,9 +518,9 @@ impl ProxyHttp for Gateway {
                     None => return Ok(false),
                 }
             }
-            Plan::Probe(_) => {
+            Plan::Probe(route) => {
                 ctx.class = "probe";
-                answer::healthy()
+                self.readiness.why_not(route.path, &self.fleet).map_or_else(answer::healthy, answer::not_ready)
             }
             Plan::Refuse(Refusal::Redirect(location)) => answer::redirect(&location),
             Plan::Refuse(Refusal::Malformed) => answer::bad_request(""),

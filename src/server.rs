@@ -60,7 +60,7 @@ pub struct Running {
     accepting: Vec<JoinHandle<()>>,
     background: Vec<AbortOnDropHandle<()>>,
     in_flight: TaskTracker,
-    succession: Succession,
+    succession: Arc<Succession>,
 }
 
 /// Starts a gateway on the current tokio runtime.
@@ -158,15 +158,19 @@ impl Running {
         self.in_flight.len()
     }
 
-    /// Goes on with another configuration, without those of its keys that count at the start only.
-    pub async fn reload(&self, config: Config) {
-        self.succession.reload(config).await;
+    /// What replaces the configuration and the nodes while it runs.
+    pub fn succession(&self) -> &Arc<Succession> {
+        &self.succession
     }
 
-    /// Stops: no new connections, idle ones are closed, and requests in flight get the drain time to finish.
+    /// Stops: it is not ready any more at once, and lingers for who sends requests here to learn that. Then no new
+    /// connections, idle ones are closed, and requests in flight get the drain time to finish.
     ///
     /// Returns how many were cut off.
     pub async fn stop(self) -> usize {
+        let gateway = self.succession.current().gateway();
+        gateway.readiness().stop();
+        tokio::time::sleep(gateway.config().timeouts.linger).await;
         let began = Instant::now();
         // Nobody listens to the signal only when the accept loop has ended already.
         let _ = self.stop.send(true);
