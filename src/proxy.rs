@@ -1,6 +1,7 @@
 //! The proxy: carries out the plan of each request. What streams goes through pingora; what is merged is asked through
 //! [`crate::scatter`] and answered here.
 
+mod identity;
 mod located;
 
 use crate::answer::{self, Answer};
@@ -8,6 +9,7 @@ use crate::config::{Config, FieldName, Partial};
 use crate::door;
 use crate::fleet::{By, Fleet, Node, Pass};
 use crate::graphql::{GraphQl, Planning};
+use crate::identity::Identity;
 use crate::mount::{self, Copies};
 use crate::onward::{self, Sender};
 use crate::path::origin_form;
@@ -21,6 +23,7 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use http::header::{self, HOST, LOCATION};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
+use identity::FORGOTTEN;
 use located::{ELSEWHERE, Reading, UNKNOWN};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
@@ -53,6 +56,7 @@ pub struct Gateway {
     fleet: Arc<Fleet>,
     scatter: Arc<Scatter>,
     graphql: Arc<GraphQl>,
+    identity: Identity,
     in_flight: TaskTracker,
     /// For requests that are answered from what several nodes say.
     merges: Arc<Room>,
@@ -112,9 +116,13 @@ impl Gateway {
     pub fn new(config: Arc<Config>, fleet: Arc<Fleet>, in_flight: TaskTracker) -> Gateway {
         let scatter = Arc::new(Scatter::new(&config, fleet.clone()));
         let graphql = Arc::new(GraphQl::new(&config));
+        let identity = Identity::new(&config, &fleet);
+        if identity.is_of_this_process() {
+            tracing::info!("no identity.seal_keys: sessions of the web UI end with this process, API keys are refused");
+        }
         let merges = Arc::new(Room::new(config.limits.in_flight, config.limits.queue));
         let copies = Arc::new(Copies::new(config.limits.mounts));
-        Gateway { config, fleet, scatter, graphql, in_flight, merges, copies }
+        Gateway { config, fleet, scatter, graphql, identity, in_flight, merges, copies }
     }
 
     /// The gateway that takes the place of this one: with another configuration or fleet, and with what is known by
@@ -122,10 +130,12 @@ impl Gateway {
     pub fn succeeded_by(&self, config: Arc<Config>, fleet: Arc<Fleet>) -> Gateway {
         let scatter = Arc::new(self.scatter.succeeded_by(&self.config, &config, fleet.clone()));
         let graphql = Arc::new(self.graphql.succeeded_by(&config, fleet.has_the_nodes_of(&self.fleet)));
-        self.merges.resize(config.limits.in_flight, config.limits.queue);
-        self.copies.resize(config.limits.mounts);
+        let identity = Identity::new(&config, &fleet);
+        let limits = &config.limits;
+        self.merges.resize(limits.in_flight, limits.queue);
+        self.copies.resize(limits.mounts);
         let (in_flight, merges, copies) = (self.in_flight.clone(), self.merges.clone(), self.copies.clone());
-        Gateway { config, fleet, scatter, graphql, in_flight, merges, copies }
+        Gateway { config, fleet, scatter, graphql, identity, in_flight, merges, copies }
     }
 
     /// Its configuration.
@@ -176,7 +186,8 @@ impl Gateway {
         // In HTTP/2, it is the authority.
         let authority = || HeaderValue::from_str(header.uri.authority()?.as_str()).ok();
         let host = header.headers.get(HOST).cloned().or_else(authority);
-        Sender { address, host, is_secure: tls.is_some(), subject, is_trusted }
+        let presented = self.identity.presented(&header.headers);
+        Sender { address, host, is_secure: tls.is_some(), subject, is_trusted, presented }
     }
 
     /// A request as it came, without its body.
@@ -409,6 +420,7 @@ impl ProxyHttp for Gateway {
             session.req_header_mut().set_raw_path(target.as_bytes())?;
         }
         let sender = self.sender(session);
+        let asker = sender.clone();
         let has_body = !session.as_mut().is_body_done();
         let header = session.req_header();
         let mut plan = self.plan(header, has_body);
@@ -418,7 +430,8 @@ impl ProxyHttp for Gateway {
             }
             plan = self.plan(session.req_header(), has_body);
         }
-        let is_merged = matches!(plan, Plan::Catalog(..) | Plan::Broadcast(_) | Plan::Documents(_));
+        let is_merged =
+            matches!(plan, Plan::Catalog(..) | Plan::Broadcast(_) | Plan::Documents(_) | Plan::Identity(..));
         let seat = if is_merged { self.merges.enter().await } else { None };
         if is_merged && seat.is_none() {
             return send(session, answer::busy()).await;
@@ -474,6 +487,14 @@ impl ProxyHttp for Gateway {
                     None => return Ok(false),
                 }
             }
+            Plan::Identity(_, act) => {
+                ctx.class = "identity";
+                let ask = self.ask_of(session.req_header(), sender);
+                match self.answer_identity(session, act, ask, ctx).await? {
+                    Some(answer) => answer,
+                    None => return Ok(false),
+                }
+            }
             Plan::Probe(_) => {
                 ctx.class = "probe";
                 answer::healthy()
@@ -484,6 +505,7 @@ impl ProxyHttp for Gateway {
         if let Some(relative) = self.relative_location(&own.headers) {
             own.headers.insert(LOCATION, relative);
         }
+        let own = self.settle_own(session.req_header(), asker, own).await;
         send(session, own).await
     }
 
@@ -557,7 +579,8 @@ impl ProxyHttp for Gateway {
             error.as_down();
             return error;
         }
-        if let Some(node) = ctx.node(&self.fleet).filter(|_| upstream && *error.etype() != ErrorType::new(UNKNOWN)) {
+        let is_told = [UNKNOWN, FORGOTTEN].map(ErrorType::new).contains(error.etype());
+        if let Some(node) = ctx.node(&self.fleet).filter(|_| upstream && !is_told) {
             ctx.failure = Some(failure_of(node, &error));
         }
         // What may have had effect is never repeated. A read is, once, when the pooled connection was dead; and where
@@ -573,7 +596,7 @@ impl ProxyHttp for Gateway {
         if may_repeat && stale {
             ctx.resent += 1;
         } else {
-            let failed = ctx.node(&self.fleet).filter(|_| upstream);
+            let failed = ctx.node(&self.fleet).filter(|_| upstream && *error.etype() != ErrorType::new(FORGOTTEN));
             let go_on = may_repeat && ctx.go_on();
             if let (Some(node), Some(failure)) = (failed, &ctx.failure)
                 && (go_on || failure.kind == FailureKind::Late)
@@ -611,6 +634,7 @@ impl ProxyHttp for Gateway {
             self.fleet.was_heard(node);
         }
         self.absent(upstream.status, ctx).await?;
+        self.settle_streamed(session.req_header(), upstream, ctx).await?;
         close_when_stopping(session);
         if upstream.status != StatusCode::SWITCHING_PROTOCOLS {
             for name in onward::of_the_connection(&upstream.headers) {

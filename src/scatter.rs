@@ -617,7 +617,7 @@ impl Scatter {
             method: Method::GET,
             target: path.to_owned(),
             headers,
-            sender: Sender { address: None, host: None, is_trusted: false, is_secure: false, subject: None },
+            sender: Sender::default(),
             body: Bytes::new(),
             is_read: true,
             share: self.share(),
@@ -686,6 +686,9 @@ impl Scatter {
         deadline: Instant,
     ) -> Result<NodeAnswer, Failure> {
         let (parts, body) = response.into_parts();
+        if let Some(failure) = ask.sender.presented.forgotten(self, ask, &node.name, &parts.headers).await {
+            return Err(failure);
+        }
         let body = match timeout_at(deadline, self.read_body(node, body, limit, &ask.share)).await {
             Ok(read) => read?,
             Err(_) => return Err(late(node, "no end of the body in time")),
