@@ -1,10 +1,10 @@
 //! Every status, header and error body of onezot's own. Nothing else in onezot makes one.
 
-use crate::onward::PARTIAL;
+use crate::onward::{self, PARTIAL};
 use crate::scatter::{Failure, FailureKind, NodeAnswer};
 use bytes::Bytes;
 use http::header::{
-    ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, LINK, LOCATION, RETRY_AFTER, TRANSFER_ENCODING, WARNING,
+    ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, LINK, LOCATION, RETRY_AFTER, TRANSFER_ENCODING, UPGRADE, WARNING,
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::{Value, json};
@@ -133,7 +133,7 @@ pub fn document(
     nodes: usize,
     failures: &[Failure],
 ) -> Answer {
-    strip_framing(&mut like);
+    strip_one_node(&mut like);
     let mut body = String::from("{");
     if !errors.is_empty() {
         body.push_str(&format!("\"errors\":[{}],", errors.join(",")));
@@ -254,7 +254,7 @@ pub fn catalog(
     nodes: usize,
     failures: &[Failure],
 ) -> Answer {
-    strip_framing(&mut like);
+    strip_one_node(&mut like);
     like.remove(LINK);
     // Names that cannot stand in a header cannot be pushed to a zot either; such a page has no Link.
     if let Some(link) = link.and_then(|link| HeaderValue::from_str(link).ok()) {
@@ -299,10 +299,26 @@ pub fn relay(answer: NodeAnswer) -> Answer {
 }
 
 fn strip_framing(headers: &mut HeaderMap) {
-    for name in [CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION] {
+    for name in onward::of_the_connection(headers) {
         headers.remove(name);
     }
-    headers.remove("keep-alive");
+    for name in [CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION, UPGRADE] {
+        headers.remove(name);
+    }
+}
+
+/// Makes the header of one node's answer that of an answer of several: what that node alone knows again is left out, but for
+/// the session, which is put together elsewhere.
+fn strip_one_node(headers: &mut HeaderMap) {
+    strip_framing(headers);
+    crate::identity::keep_zots_cookies(headers);
+}
+
+/// What every node has accepted, as the first of them says it.
+pub fn accepted(answer: NodeAnswer) -> Answer {
+    let mut answer = relay(answer);
+    strip_one_node(&mut answer.headers);
+    answer
 }
 
 /// 201 for a blob that has been brought from another node, as one zot answers a mount: no more than where the blob is

@@ -8,12 +8,13 @@ mod position;
 mod tls;
 
 pub use layers::{ConfigError, Flags};
-pub use tls::NodeTls;
+pub use tls::{CertificateAndKey, ClientCertificate, Listener, ListenerTls, NodeTls};
 
 use crate::fleet::{Credentials, Fleet, Node, NodeUrl, Placement};
 use crate::identity::SealKey;
 use crate::tls::Trust;
 use bytesize::ByteSize;
+use http::HeaderName;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -26,12 +27,14 @@ use zeroize::Zeroizing;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Public addresses, `HOST:PORT`; port 0 takes a free one.
-    pub listen: Vec<String>,
+    /// Public addresses, and what is spoken there.
+    pub listen: Vec<Listener>,
     /// Address of the admin listener (status, explain, health); none by default, never meant to be public.
     pub admin: Option<String>,
     /// Where proxies in front of onezot are: what they say of the client in `X-Forwarded-…` and `Forwarded` is passed on.
     pub trusted_proxies: Vec<AddressRange>,
+    /// The header in which nodes are told whom a client's certificate is for; none without. Nobody else may set it.
+    pub client_subject_header: Option<FieldName>,
     /// The nodes; their order is part of the placement.
     pub nodes: Vec<NodeConfig>,
     /// Which node owns a repository.
@@ -85,6 +88,32 @@ impl From<AddressRange> for String {
     }
 }
 
+/// The name of a header that onezot sets on its way to the nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct FieldName(pub HeaderName);
+
+impl TryFrom<String> for FieldName {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<FieldName, String> {
+        let own = text.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("x-"));
+        let forwarded = text.to_ascii_lowercase().starts_with("x-forwarded-");
+        match text.parse() {
+            Ok(name) if own && !forwarded => Ok(FieldName(name)),
+            _ => Err(format!(
+                "{text:?} cannot be the name of a header of onezot's own; write one such as X-Client-Subject"
+            )),
+        }
+    }
+}
+
+impl From<FieldName> for String {
+    fn from(name: FieldName) -> String {
+        name.0.to_string()
+    }
+}
+
 /// One node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -98,11 +127,8 @@ pub struct NodeConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<NodeTls>,
     /// A file with `user:password`, for what onezot asks this node in its own name.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials_file: Option<PathBuf>,
-    /// What is in it.
-    #[serde(skip)]
-    pub credentials: Option<Credentials>,
 }
 
 /// Whether repositories are looked for where the placement does not have them.
@@ -253,9 +279,10 @@ pub enum LogFormat {
 impl Default for Config {
     fn default() -> Config {
         Config {
-            listen: vec!["127.0.0.1:5000".to_owned()],
+            listen: vec![Listener::from("127.0.0.1:5000")],
             admin: None,
             trusted_proxies: Vec::new(),
+            client_subject_header: None,
             nodes: Vec::new(),
             placement: Placement::default(),
             locate: Locate::default(),
@@ -352,6 +379,8 @@ impl Config {
                 );
                 return Err((format!("nodes[{index}].url"), problem));
             }
+            let check = node.credentials();
+            check.map_err(|problem| (format!("nodes[{index}].credentials_file"), problem))?;
             let check = NodeTls::check(&node.url, node.tls.as_ref());
             check.map_err(|(key, problem)| (format!("nodes[{index}].{key}"), problem))?;
         }
@@ -361,14 +390,11 @@ impl Config {
         if self.listen.is_empty() {
             return Err(("listen".to_owned(), "there is no address to listen on; give one, HOST:PORT".to_owned()));
         }
-        let listeners = self.listen.iter().enumerate().map(|(i, address)| (format!("listen[{i}]"), address));
-        let admin = self.admin.iter().map(|address| ("admin".to_owned(), address));
-        for (key, address) in listeners.chain(admin) {
-            let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port);
-            if port.and_then(|port| port.parse::<u16>().ok()).is_none() {
-                let problem = format!("{address:?} is no address to listen on; write HOST:PORT, such as 0.0.0.0:5000");
-                return Err((key, problem));
-            }
+        for (index, listener) in self.listen.iter().enumerate() {
+            listener.check().map_err(|(key, problem)| (format!("listen[{index}]{key}"), problem))?;
+        }
+        if let Some(address) = &self.admin {
+            tls::check_address(address).map_err(|problem| ("admin".to_owned(), problem))?;
         }
         let timeouts = [
             ("connect", self.timeouts.connect),
@@ -446,16 +472,13 @@ impl Config {
             let problem = |problem| (format!("identity.seal_keys[{index}]"), format!("{}: {problem}", file.display()));
             self.identity.keys.push(key.map_err(problem)?);
         }
-        for (index, node) in self.nodes.iter_mut().enumerate() {
-            let read = node.read_credentials();
-            read.map_err(|problem| (format!("nodes[{index}].credentials_file"), problem))?;
-        }
         Ok(())
     }
 
     /// The fleet that the configuration names.
     pub fn fleet(&self) -> Fleet {
-        let nodes = self.nodes.iter().map(|node| node.node(&self.limits));
+        let limits = &self.limits;
+        let nodes = self.nodes.iter().map(|node| node.node().bounded(limits.node_in_flight, limits.queue));
         let fleet = Fleet::new(nodes.collect(), self.placement.clone());
         match self.locate {
             Locate::Owner => fleet,
@@ -465,20 +488,18 @@ impl Config {
 }
 
 impl NodeConfig {
-    /// The node at a URL.
+    /// The node at a URL, in plain HTTP.
     pub fn at(name: Option<String>, url: NodeUrl) -> NodeConfig {
-        NodeConfig { name, url, tls: None, credentials_file: None, credentials: None }
+        NodeConfig { name, url, tls: None, credentials_file: None }
     }
 
-    /// Reads the file with the credentials. An error never holds what is in it.
-    fn read_credentials(&mut self) -> Result<(), String> {
-        let Some(file) = &self.credentials_file else { return Ok(()) };
+    /// What is in the file with the credentials. An error never says that.
+    fn credentials(&self) -> Result<Option<Credentials>, String> {
+        let Some(file) = &self.credentials_file else { return Ok(None) };
         let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
         let line = text.strip_suffix('\n').unwrap_or(&text);
         let credentials = Credentials::basic(line.strip_suffix('\r').unwrap_or(line));
-        let problem = || format!("{}: it is not one line user:password", file.display());
-        self.credentials = Some(credentials.ok_or_else(problem)?);
-        Ok(())
+        credentials.map(Some).ok_or_else(|| format!("{}: it is not one line user:password", file.display()))
     }
 
     /// The name, given or made of the URL.
@@ -487,10 +508,12 @@ impl NodeConfig {
     }
 
     /// The node. One whose files cannot be read, which [`Config::load`] has checked, can be connected to by nobody.
-    fn node(&self, limits: &Limits) -> Node {
-        let node = Node::new(self.name(), self.url.clone())
-            .bounded(limits.node_in_flight, limits.queue)
-            .with_credentials(self.credentials.clone());
+    fn node(&self) -> Node {
+        let credentials = self.credentials().unwrap_or_else(|problem| {
+            tracing::error!(node = self.name(), %problem, "onezot has no credentials at a node");
+            None
+        });
+        let node = Node::new(self.name(), self.url.clone()).with_credentials(credentials);
         if !self.url.is_https() {
             return node;
         }

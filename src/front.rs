@@ -106,10 +106,10 @@ impl ProxyHttp for Front {
         &self,
         session: &mut Session,
         body: &mut Option<Bytes>,
-        end_of_stream: bool,
+        end: bool,
         ctx: &mut Ctx,
     ) -> Result<Option<Duration>> {
-        ctx.gateway.response_body_filter(session, body, end_of_stream, &mut ctx.request)
+        ctx.gateway.response_body_filter(session, body, end, &mut ctx.request)
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Ctx) -> FailToProxy {

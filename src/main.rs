@@ -189,8 +189,8 @@ fn serve(config: Config) -> Result<(), Exit> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let running = server::start(config).await.map_err(|error| Exit { message: error.to_string(), code: 1 })?;
         let mut lines = String::new();
-        for address in &running.addresses {
-            lines.push_str(&format!("onezot: listening on http://{address}\n"));
+        for url in &running.urls {
+            lines.push_str(&format!("onezot: listening on {url}\n"));
         }
         if let Some(admin) = running.admin {
             lines.push_str(&format!("onezot: admin on http://{admin}\n"));

@@ -133,7 +133,7 @@ impl Copies {
         Copies { room: Room::new(most, Duration::ZERO), under_way: Mutex::default() }
     }
 
-    /// Makes it room for so many.
+    /// Room for so many from now on.
     pub fn resize(&self, most: usize) {
         self.room.resize(most, Duration::ZERO);
     }

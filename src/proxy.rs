@@ -5,7 +5,7 @@ mod identity;
 mod located;
 
 use crate::answer::{self, Answer};
-use crate::config::{Config, Partial};
+use crate::config::{Config, FieldName, Partial};
 use crate::door;
 use crate::fleet::{By, Fleet, Node, Pass};
 use crate::graphql::{GraphQl, Planning};
@@ -172,6 +172,24 @@ impl Gateway {
         None
     }
 
+    /// Who sent a request.
+    fn sender(&self, session: &Session) -> Sender {
+        let address = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
+        let proxies = &self.config.trusted_proxies;
+        let is_trusted = address.is_some_and(|address| proxies.iter().any(|range| range.contains(address)));
+        let tls = session.digest().and_then(|digest| digest.ssl_digest.as_ref());
+        let subject = self.config.client_subject_header.as_ref().map(|FieldName(name)| {
+            let subject = tls.and_then(|tls| tls::subject(tls));
+            (name.clone(), subject.and_then(|subject| HeaderValue::from_str(subject).ok()))
+        });
+        let header = session.req_header();
+        // In HTTP/2, it is the authority.
+        let authority = || HeaderValue::from_str(header.uri.authority()?.as_str()).ok();
+        let host = header.headers.get(HOST).cloned().or_else(authority);
+        let presented = self.identity.presented(&header.headers);
+        Sender { address, host, is_secure: tls.is_some(), subject, is_trusted, presented }
+    }
+
     /// A request as it came, without its body.
     fn ask_of(&self, header: &RequestHeader, sender: Sender) -> Ask {
         Ask {
@@ -238,7 +256,7 @@ impl Gateway {
         let accepted = gathered.accepted();
         Ok(match gathered.judge(Partial::Fail) {
             Verdict::Parts { mut parts, .. } => {
-                parts.drain(..).next().map_or_else(answer::internal_error, answer::relay)
+                parts.drain(..).next().map_or_else(answer::internal_error, answer::accepted)
             }
             Verdict::Refused(refusal) => answer::relay(refusal),
             Verdict::Failed(failures) => {
@@ -401,12 +419,7 @@ impl ProxyHttp for Gateway {
         if let Some(target) = std::str::from_utf8(session.req_header().raw_path()).ok().and_then(origin_form) {
             session.req_header_mut().set_raw_path(target.as_bytes())?;
         }
-        let header = session.req_header();
-        let address = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
-        let proxies = &self.config.trusted_proxies;
-        let is_trusted = address.is_some_and(|address| proxies.iter().any(|range| range.contains(address)));
-        let presented = self.identity.presented(&header.headers);
-        let sender = Sender { address, host: header.headers.get(HOST).cloned(), is_trusted, presented };
+        let sender = self.sender(session);
         let asker = sender.clone();
         let has_body = !session.as_mut().is_body_done();
         let header = session.req_header();
@@ -560,6 +573,12 @@ impl ProxyHttp for Gateway {
         client_reused: bool,
     ) -> Box<Error> {
         let upstream = *error.esource() == ErrorSource::Upstream;
+        // pingora has no timer for a body that comes in HTTP/2: the node is waited for in vain, and is not to blame.
+        let is_clients = upstream && session.is_http2() && *error.etype() == ErrorType::ReadTimedout;
+        if is_clients && !session.as_mut().is_body_done() {
+            error.as_down();
+            return error;
+        }
         let is_told = [UNKNOWN, FORGOTTEN].map(ErrorType::new).contains(error.etype());
         if let Some(node) = ctx.node(&self.fleet).filter(|_| upstream && !is_told) {
             ctx.failure = Some(failure_of(node, &error));
@@ -617,6 +636,11 @@ impl ProxyHttp for Gateway {
         self.absent(upstream.status, ctx).await?;
         self.settle_streamed(session.req_header(), upstream, ctx).await?;
         close_when_stopping(session);
+        if upstream.status != StatusCode::SWITCHING_PROTOCOLS {
+            for name in onward::of_the_connection(&upstream.headers) {
+                upstream.remove_header(&name);
+            }
+        }
         if session.req_header().version < Version::HTTP_11 {
             // Chunks are unknown to it: without a length, the end of the connection is the end of the body.
             if upstream.remove_header(&header::TRANSFER_ENCODING).is_some() {

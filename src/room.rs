@@ -8,7 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// A bound with a queue: as many as may be under way may wait for their turn, for a short time.
 #[derive(Debug)]
 pub struct Room {
-    places: Arc<Semaphore>,
+    seats: Arc<Semaphore>,
     queue: Arc<Semaphore>,
     bounds: Mutex<Bounds>,
 }
@@ -19,34 +19,26 @@ struct Bounds {
     patience: Duration,
 }
 
-impl Bounds {
-    fn new(most: usize, patience: Duration) -> Bounds {
-        Bounds { most: most.min(Semaphore::MAX_PERMITS), patience }
-    }
-}
-
 /// A place in it, held as long as what it was taken for is under way.
 pub type Seat = OwnedSemaphorePermit;
 
 impl Room {
     /// Room for `most` at a time; one more waits for `patience` at most.
     pub fn new(most: usize, patience: Duration) -> Room {
-        let bounds = Bounds::new(most, patience);
-        let semaphore = || Arc::new(Semaphore::new(bounds.most));
-        Room { places: semaphore(), queue: semaphore(), bounds: Mutex::new(bounds) }
+        let most = most.min(Semaphore::MAX_PERMITS);
+        let [seats, queue] = [(); 2].map(|()| Arc::new(Semaphore::new(most)));
+        Room { seats, queue, bounds: Mutex::new(Bounds { most, patience }) }
     }
 
-    /// Makes it room for `most` and `patience`. Places that are too many now go when they are given back.
+    /// Has other bounds from now on. Seats that are too many at the moment go when they are given back.
     pub fn resize(&self, most: usize, patience: Duration) {
-        let next = Bounds::new(most, patience);
-        let mut bounds = self.bounds.lock();
-        for semaphore in [&self.places, &self.queue] {
-            resize(semaphore, bounds.most, next.most);
-        }
-        *bounds = next;
+        let most = most.min(Semaphore::MAX_PERMITS);
+        let before = std::mem::replace(&mut *self.bounds.lock(), Bounds { most, patience });
+        resize(&self.seats, before.most, most);
+        resize(&self.queue, before.most, most);
     }
 
-    /// The same, as another room is.
+    /// Has the bounds of another room from now on.
     pub fn resize_as(&self, other: &Room) {
         let Bounds { most, patience } = *other.bounds.lock();
         self.resize(most, patience);
@@ -54,22 +46,22 @@ impl Room {
 
     /// A place, now or soon; `None` if there is none.
     pub async fn enter(&self) -> Option<Seat> {
-        if let Some(place) = self.try_enter() {
-            return Some(place);
+        if let Some(seat) = self.try_enter() {
+            return Some(seat);
         }
         let _waiting = self.queue.try_acquire().ok()?;
         let patience = self.bounds.lock().patience;
-        tokio::time::timeout(patience, self.places.clone().acquire_owned()).await.ok()?.ok()
+        tokio::time::timeout(patience, self.seats.clone().acquire_owned()).await.ok()?.ok()
     }
 
     /// A place, if there is one now.
     pub fn try_enter(&self) -> Option<Seat> {
-        self.places.clone().try_acquire_owned().ok()
+        self.seats.clone().try_acquire_owned().ok()
     }
 
     /// How many places are taken.
     pub fn taken(&self) -> usize {
-        self.bounds.lock().most.saturating_sub(self.places.available_permits())
+        self.bounds.lock().most.saturating_sub(self.seats.available_permits())
     }
 }
 

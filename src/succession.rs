@@ -58,8 +58,8 @@ async fn resolve(fleet: &Fleet) {
 /// Starts the background work of the fleet that counts now.
 fn background(current: &Current) -> AbortOnDropHandle<()> {
     let gateway = current.gateway();
-    let (fleet, scatter, health) = (gateway.fleet().clone(), gateway.scatter(), gateway.config().health.clone());
+    let (fleet, scatter, checks) = (gateway.fleet().clone(), gateway.scatter(), gateway.config().health.clone());
     AbortOnDropHandle::new(tokio::spawn(async move {
-        tokio::join!(fleet.keep_resolved(), health::check_all(scatter, health));
+        tokio::join!(fleet.keep_resolved(), health::check_all(scatter, checks));
     }))
 }

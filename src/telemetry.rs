@@ -119,9 +119,9 @@ fn status(gateway: &Gateway) -> Answer {
                 "name": node.name,
                 "url": node.url,
                 "addresses": node.addresses().iter().map(ToString::to_string).collect::<Vec<_>>(),
-                "verified": node.verified(),
                 "health": node.health.shown(),
                 "in_flight": node.in_flight(),
+                "verified": node.verified(),
             })
         })
         .collect();

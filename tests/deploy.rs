@@ -241,3 +241,68 @@ fn the_unit_starts_this_program_and_its_examples_are_valid() {
 fn default_with_that_node() -> Config {
     Config::load(None, [], &Flags { nodes: vec!["http://127.0.0.1:9".to_owned()], ..Flags::default() }).unwrap()
 }
+
+/// The documents about deploying.
+const DOCUMENTS: [&str; 5] =
+    ["README.md", "CONTRIBUTING.md", "deploy/README.md", "deploy/MIGRATE.md", "deploy/OPERATIONS.md"];
+
+#[test]
+fn what_the_documents_name_is_there() {
+    let chart = "deploy/helm/onezot/README.md";
+    let values: Value = serde_saphyr::from_str(&read("deploy/helm/onezot/values.yaml")).unwrap();
+    let mut seen = [0; 3];
+    for file in DOCUMENTS.into_iter().chain([chart]) {
+        let text = read(file);
+        let folder = Path::new(file).parent().unwrap();
+        for link in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
+            let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
+            if path.starts_with("http") {
+                continue;
+            }
+            let target = if path.is_empty() { file.into() } else { folder.join(path) };
+            assert!(target.exists(), "{file}: {link}");
+            let slug = |heading: &str| heading.to_lowercase().replace(' ', "-").replace(['\'', ','], "");
+            let found = anchor.is_empty()
+                || read(target.to_str().unwrap())
+                    .lines()
+                    .any(|line| slug(line.trim_start_matches(['#', ' '])) == anchor);
+            assert!(found, "{file}: {link}");
+            seen[0] += 1;
+        }
+        // Commands, in blocks and between backticks.
+        let blocks = text.lines().filter_map(|line| line.trim_start().strip_prefix("$ "));
+        for command in blocks.chain(text.split('`').filter(|code| !code.contains('\n'))) {
+            let words: Vec<&str> = command.split_whitespace().collect();
+            if words.first() == Some(&"onezot") && words.len() > 2 && !command.contains(['…', '[']) {
+                let words: Vec<_> = words[1..].iter().map(|word| word.trim_matches('\'')).collect();
+                is_understood(&words);
+                seen[1] += 1;
+            }
+            for (at, _) in
+                words.iter().enumerate().filter(|(_, word)| **word == "--set" && words.contains(&"deploy/helm/onezot"))
+            {
+                let path = words[at + 1].split_once('=').unwrap().0;
+                assert!(values.pointer(&format!("/{}", path.replace('.', "/"))).is_some(), "{file}: {path}");
+                seen[2] += 1;
+            }
+            for word in words.iter().filter(|word| word.starts_with("deploy/") && !word.contains('*')) {
+                assert!(Path::new(word).exists(), "{file}: {word}");
+            }
+        }
+    }
+    assert!(seen.iter().all(|count| *count > 3), "{seen:?}");
+}
+
+#[test]
+fn the_configurations_of_the_way_here_are_valid() {
+    let text = read("deploy/MIGRATE.md");
+    let blocks: Vec<_> = text.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    let indented =
+        |block: &str| block.lines().map(|line| line.strip_prefix("   ").unwrap_or(line)).collect::<Vec<_>>().join("\n");
+    for block in &blocks {
+        // In a list, a block is set in.
+        let block = if block.starts_with("   ") { indented(block) } else { (*block).to_owned() };
+        assert!(verified(&block).nodes.len() > 1, "{block}");
+    }
+    assert_eq!(blocks.len(), 3);
+}

@@ -137,6 +137,6 @@ async fn what_a_node_is_known_for_goes_over_with_it() {
     assert_eq!(send(to, "GET /v2/ HTTP/1.1\r\nHost: r\r\nConnection: close\r\n\r\n").await.text(), "alive");
     running.reload(config(&[dead, alive.address], "admin: 127.0.0.1:0\ntimeouts: {idle: 9s}")).await;
     let status: serde_json::Value = serde_json::from_slice(&get(running.admin.unwrap(), "/status").await.body).unwrap();
-    assert_eq!([&status["nodes"][0]["suspect"], &status["nodes"][1]["suspect"]], [true, false], "{status}");
+    assert_eq!([&status["nodes"][0]["health"]["suspect"], &status["nodes"][1]["suspect"]], [true, false], "{status}");
     running.stop().await;
 }

@@ -13,7 +13,7 @@ use certificates::{Authority, Pair, Time};
 use http_body_util::Full;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use onezot::config::{Config, Flags, NodeConfig, NodeTls};
+use onezot::config::{Config, Flags, Health, NodeConfig, NodeTls};
 use onezot::fleet::{NodeUrl, Placement};
 use onezot::server;
 use rustls::server::WebPkiClientVerifier;
@@ -23,6 +23,7 @@ use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 use support::client::Client;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -119,14 +120,13 @@ fn tls(pair: &Pair, versions: &[&'static SupportedProtocolVersion], clients: Opt
 
 /// The configuration of a gateway over nodes that are reached at `host`, all with the same TLS.
 fn config(nodes: &[&Node], host: &str, tls: Option<&NodeTls>) -> Config {
-    let nodes = nodes.iter().enumerate().map(|(index, node)| NodeConfig {
-        tls: tls.cloned(),
-        ..NodeConfig::at(
-            Some(format!("zot-{index}")),
-            NodeUrl::try_from(format!("https://{host}:{}", node.address.port())).unwrap(),
-        )
+    let nodes = nodes.iter().enumerate().map(|(index, node)| {
+        let url = NodeUrl::try_from(format!("https://{host}:{}", node.address.port())).unwrap();
+        NodeConfig { tls: tls.cloned(), ..NodeConfig::at(Some(format!("zot-{index}")), url) }
     });
-    Config { listen: vec!["127.0.0.1:0".to_owned()], nodes: nodes.collect(), ..Config::default() }
+    // Nodes are asked what a test asks.
+    let health = Health { interval: Duration::ZERO, ..Health::default() };
+    Config { listen: vec!["127.0.0.1:0".into()], nodes: nodes.collect(), health, ..Config::default() }
 }
 
 struct Case {

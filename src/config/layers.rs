@@ -172,7 +172,7 @@ fn environment_layers(
             }
             Some("map") => Value::Array(split_list(&text).map(mapped_from_text).collect()),
             // A key of 16 digits is a string all the same.
-            Some("admin") if text.is_empty() => Value::Null,
+            Some("admin" | "client_subject_header") if text.is_empty() => Value::Null,
             // YAML would read [::1]:9100 as a list.
             Some("admin" | "hash_key" | "level") => Value::from(text),
             _ => serde_saphyr::from_str(&text).map_err(|error| ConfigError {
@@ -286,7 +286,7 @@ fn check_layer(place: &str, layer: &Value) -> Result<(), ConfigError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{NodeConfig, Timeouts};
+    use super::super::{Listener, NodeConfig, Timeouts};
     use super::*;
     use bytesize::ByteSize;
     use std::time::Duration;
@@ -327,7 +327,7 @@ mod tests {
         assert_eq!(config.timeouts.idle, Duration::from_secs(4));
         assert_eq!(config.timeouts.headers, Timeouts::default().headers);
         assert_eq!(config.placement.hash_key.to_string(), "1234567890123456");
-        assert_eq!(config.listen, ["127.0.0.1:1", "127.0.0.1:2"]);
+        assert_eq!(config.listen, ["127.0.0.1:1", "127.0.0.1:2"].map(Listener::from));
         assert_eq!(config.limits.answer_bytes, ByteSize::mib(2));
         assert_eq!(config.admin.as_deref(), Some("[::1]:3"));
         assert_eq!(names(&load(&yaml, &environment[..3], &Flags::default()).unwrap()), ["x", "y:2"]);
@@ -345,6 +345,7 @@ mod tests {
                 Some("nodes") => "http://n:1",
                 Some("trusted_proxies") => "10.0.0.0/8, ::1",
                 Some("listen" | "admin") => "127.0.0.1:1",
+                Some("client_subject_header") => "X-Client-Subject",
                 Some("hash_key") => "bbbbbbbbbbbbbbbb",
                 Some("seal_keys") => seal_key.as_str(),
                 Some("strategy") => "rendezvous",
@@ -381,7 +382,7 @@ mod tests {
             (
                 "nodez: []\n",
                 "FILE:1:1: nodez: unknown field `nodez`, expected one of listen, admin, trusted_proxies, \
-                            nodes, placement, locate, metadata, partial, unknown_queries, allow_partial, health, identity, timeouts, limits, log; did you mean `nodes`?",
+                            client_subject_header, nodes, placement, locate, metadata, partial, unknown_queries, allow_partial, identity, health, timeouts, limits, log; did you mean `nodes`?",
             ),
             (
                 "unknown_queries: any\n",

@@ -49,7 +49,7 @@ impl Fleet {
     pub fn succeeding(mut self, before: &Fleet) -> Fleet {
         for node in &mut self.nodes {
             if let Some(known) = before.nodes.iter().find(|known| known.is_same(node)) {
-                known.resize_as(node);
+                known.bounded_as(node);
                 *node = known.clone();
             }
         }

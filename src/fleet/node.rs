@@ -142,10 +142,27 @@ impl Node {
         }
     }
 
+    /// The same with room for so many requests at a time; one more waits for `queue` at most.
+    pub fn bounded(self, in_flight: usize, queue: Duration) -> Node {
+        Node { room: Room::new(in_flight, queue), ..self }
+    }
+
+    /// The same with what onezot proves itself with there.
+    pub fn with_credentials(self, credentials: Option<Credentials>) -> Node {
+        Node { credentials, ..self }
+    }
+
+    /// What onezot proves itself with there, in requests of its own and in no others.
+    pub fn credentials(&self) -> Option<&Credentials> {
+        self.credentials.as_ref()
+    }
+
     /// Whether another one stands for the same registry: what is known of one is known of the other.
     pub fn is_same(&self, other: &Node) -> bool {
-        let Node { name, url, trust, credentials, .. } = self;
-        (name, url, trust, credentials) == (&other.name, &other.url, &other.trust, &other.credentials)
+        self.name == other.name
+            && self.url == other.url
+            && self.trust == other.trust
+            && self.credentials == other.credentials
     }
 
     /// The same node, spoken to in TLS.
@@ -161,26 +178,6 @@ impl Node {
     /// Whether its certificate is verified; `None` for a node in plain HTTP.
     pub fn verified(&self) -> Option<bool> {
         self.url.is_https().then(|| self.trust.as_ref().is_none_or(Trust::verifies))
-    }
-
-    /// The same with room for so many requests at a time; one more waits for `queue` at most.
-    pub fn bounded(self, in_flight: usize, queue: Duration) -> Node {
-        Node { room: Room::new(in_flight, queue), ..self }
-    }
-
-    /// Goes on with as much room as another one has.
-    pub fn resize_as(&self, other: &Node) {
-        self.room.resize_as(&other.room);
-    }
-
-    /// The same with what onezot proves itself with there.
-    pub fn with_credentials(self, credentials: Option<Credentials>) -> Node {
-        Node { credentials, ..self }
-    }
-
-    /// What onezot proves itself with there, in requests of its own and in no others.
-    pub fn credentials(&self) -> Option<&Credentials> {
-        self.credentials.as_ref()
     }
 
     /// Asks the system's resolver for the addresses of the node's host; the last known ones stay when it fails.
@@ -238,6 +235,11 @@ impl Node {
         let seat = self.room.enter().await.ok_or(Denied::Full)?;
         let leave = self.health.leave().ok_or(Denied::Silent)?;
         Ok(Pass { node: self.clone(), is_trial: leave == Leave::Trial, _seat: seat })
+    }
+
+    /// Has the bounds of another one from now on.
+    pub fn bounded_as(&self, other: &Node) {
+        self.room.resize_as(&other.room);
     }
 
     /// How many requests are under way there.

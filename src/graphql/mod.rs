@@ -26,7 +26,7 @@ use crate::query::{self, Choices, DocumentPlan, Planned, Request, Step};
 use crate::scatter::{Ask, Failure, NodeAnswer, Scatter, Verdict};
 use futures::future::join_all;
 use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE};
-use http::{HeaderValue, Method};
+use http::{HeaderValue, Method, StatusCode};
 use outcome::{merged_field, one_field};
 use request::Parameters;
 use response::{Body, data_of, has_data};
@@ -235,6 +235,9 @@ impl GraphQl {
             Err(failure) => return Some(answer::document_failed(&[failure])),
             Ok(answered) => answered,
         };
+        if answered.status == StatusCode::OK && Body::read(&answered).is_err() {
+            return Some(answer::document_failed(&[answered.unusable("not GraphQL")]));
+        }
         if !is_valid(&answered) {
             return Some(answer::relay(answered));
         }

@@ -134,8 +134,7 @@ async fn unsealed(scatter: &Scatter, ask: &Ask) -> Answer {
     let has_keys = Ask { method: Method::OPTIONS, body: Bytes::new(), is_read: true, ..ask.clone() };
     match scatter.one(&To::Any, &has_keys).await {
         Ok(answer) if !answer.status.is_success() => {
-            let ask = Ask { is_read: false, ..ask.clone() };
-            let answer = scatter.at(answer.node, &ask).await;
+            let answer = scatter.at(answer.node, ask).await;
             answer.map_or_else(|failure| answer::node_failed(&failure), answer::relay)
         }
         Ok(_) => answer::no_seal_key(),
@@ -145,8 +144,7 @@ async fn unsealed(scatter: &Scatter, ask: &Ask) -> Answer {
 
 /// What the first node says.
 async fn one(scatter: &Scatter, ask: &Ask) -> Answer {
-    let ask = Ask { is_read: false, ..ask.clone() };
-    match scatter.at(0, &ask).await {
+    match scatter.at(0, ask).await {
         Ok(answer) => answer::relay(answer),
         Err(failure) => answer::node_failed(&failure),
     }

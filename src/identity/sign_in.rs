@@ -51,7 +51,7 @@ impl Identity {
                 None => session::forget(&ask.headers, answer),
             }
         }
-        if ask.sender.is_secure(&ask.headers) {
+        if ask.sender.came_by_tls(&ask.headers) {
             session::secure(answer);
         }
         Ok(())

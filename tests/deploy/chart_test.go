@@ -63,8 +63,9 @@ var switches = []string{
 	"podDisruptionBudget: {enabled: true, minAvailable: 1}",
 	"networkPolicy: {enabled: true, metricsFrom: [{podSelector: {}}]}",
 	"metrics: {enabled: true, serviceMonitor: {enabled: true}}",
-	"serviceAccount: {create: false}",
+	"serviceAccount: {create: false}\ntls: {secretName: registry-tls}",
 	"autoscaling: {enabled: true}",
+	"zot: {discovery: kubernetes}",
 }
 
 func TestAllSwitchesGoTogether(t *testing.T) {
@@ -78,9 +79,10 @@ func TestAllSwitchesGoTogether(t *testing.T) {
 		}
 		given := strings.Join(values, "\n")
 		text, err := render(chart, given)
-		if on&1 != 0 && on&(1<<7) != 0 {
+		// A sidecar is not scaled, and finds no nodes: see below.
+		if on&1 != 0 && on&(1<<7|1<<8) != 0 {
 			if err == nil {
-				t.Fatalf("a registry is scaled:\n%s", given)
+				t.Fatalf("taken:\n%s", given)
 			}
 			continue
 		}
@@ -102,6 +104,9 @@ func TestWhatMakesNoSenseIsRefused(t *testing.T) {
 		"zot: {nodes: [{name: a}]}":         "url is required",
 		"env: {A: b}":                       "env",
 		"sidecar: {enabled: true}\nautoscaling: {enabled: true}":                   "leave out autoscaling",
+		"zot: {discovery: consul}":                                                 "zot.discovery",
+		"sidecar: {enabled: true}\nzot: {discovery: dns}":                          "leave zot.discovery static",
+		"zot: {discovery: dns, nodes: [{url: 'http://a:1'}]}":                      "leave out zot.nodes",
 		"sidecar: {enabled: true, port: 5000}":                                     "they must differ",
 		"sidecar: {enabled: true}\nzot: {nodes: [{url: 'http://a:1'}]}":            "leave out zot.nodes",
 		"sidecar: {enabled: true}\nconfigFiles: {onezot.yaml: 'a: b'}":             "a configuration of its own",
@@ -124,8 +129,18 @@ func TestOtherNamesAndLists(t *testing.T) {
 		"config: {nodes: [{url: 'http://b:1'}]}":                                                             "nodes:\n    - url: http://b:1",
 		"configFiles: {onezot.yaml: 'nodes: [{url: \"http://c:1\"}]'}":                                       "nodes: [{url: \"http://c:1\"}]",
 		"zot: {statefulSet: {name: r, service: h, namespace: far, replicas: 1, port: 81, clusterDomain: k}}": "url: http://r-0.h.far.svc.k:81",
-		"namespace: other":        "http://zot-2.zot-headless.other.svc.cluster.local:5000",
-		"fullnameOverride: entry": "kind: Deployment\nmetadata:\n  name: entry\n",
+		"namespace: other":      "http://zot-2.zot-headless.other.svc.cluster.local:5000",
+		"zot: {discovery: dns}": "dns: _zot._tcp.zot-headless.zot.svc.cluster.local",
+		"zot: {discovery: kubernetes, statefulSet: {namespace: far, portName: http}}": "kubernetes: far/zot-headless:http",
+		"zot: {discovery: kubernetes, statefulSet: {namespace: away}}":                "kind: Role\nmetadata:\n  name: onezot\n  namespace: away\n",
+		"zot: {statefulSet: {scheme: https, tls: {ca: /ca}, replicas: 1}}":            "tls:\n        ca: /ca\n      url: https://zot-0.zot-headless.zot.svc.cluster.local:5000\n",
+		"sidecar: {enabled: true}\nzot: {statefulSet: {scheme: https, replicas: 1}}":  "tls:\n        server_name: onezot-0.onezot-headless.zot.svc.cluster.local\n      url: https://127.0.0.1:5000\n",
+		"zot: {statefulSet: {credentialsFile: /run/onezot/zot}}":                      "- credentials_file: /run/onezot/zot\n      name: zot-0\n",
+		"sidecar: {enabled: true, pvc: {name: zot-pvc}}\nfullnameOverride: zot":       "volumeClaimTemplates:\n    - metadata:\n        name: zot-pvc\n",
+		"tls: {secretName: registry-tls}":                                             "listen:\n    - address: 0.0.0.0:5000\n      tls:\n        certificate: /etc/onezot-tls/tls.crt\n        key: /etc/onezot-tls/tls.key\n",
+		"tls: {secretName: a}\nsidecar: {enabled: true}":                              "path: /readyz\n              port: http\n              scheme: HTTPS\n",
+		"config: {discovery: {file: /a}}":                                             "discovery:\n      file: /a\n",
+		"fullnameOverride: entry":                                                     "kind: Deployment\nmetadata:\n  name: entry\n",
 	} {
 		text, err := render(chart, values)
 		if err != nil || !strings.Contains(text, expected) {

@@ -211,7 +211,7 @@ func references(objects []meta.Object) (problems []error) {
 				problem("role binding %s: there is no role %s", object.Name, object.RoleRef.Name)
 			}
 			for _, subject := range object.Subjects {
-				if !named[fmt.Sprintf("*v1.%s %s", subject.Kind, subject.Name)] {
+				if subject.Name != "default" && !named[fmt.Sprintf("*v1.%s %s", subject.Kind, subject.Name)] {
 					problem("role binding %s: there is no %s %s", object.Name, subject.Kind, subject.Name)
 				}
 			}

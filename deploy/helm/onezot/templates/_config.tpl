@@ -13,23 +13,59 @@ The nodes in their order. `own`, if given, is the number of the pod that reads i
 {{- $domain := printf "%s.%s.svc.%s" (include "onezot.zot.service" $root) (include "onezot.zot.namespace" $root) $set.clusterDomain -}}
 {{- range $number := until (int $set.replicas) }}
 - name: {{ $pod }}-{{ $number }}
+{{- $host := printf "%s-%d.%s" $pod $number $domain }}
+{{- $tls := deepCopy $set.tls }}
 {{- if and (hasKey $ "own") (eq $number (int $.own)) }}
   url: {{ printf "%s://127.0.0.1:%v" $set.scheme $set.port }}
+  {{- /* No certificate is for localhost: it is verified by the name that others use. */}}
+  {{- if eq $set.scheme "https" }}
+  {{- $tls = merge $tls (dict "server_name" $host) }}
+  {{- end }}
 {{- else }}
-  url: {{ printf "%s://%s-%d.%s:%v" $set.scheme $pod $number $domain $set.port }}
+  url: {{ printf "%s://%s:%v" $set.scheme $host $set.port }}
+{{- end }}
+{{- with $tls }}
+  tls:
+    {{- toYaml . | nindent 4 }}
+{{- end }}
+{{- with $set.credentialsFile }}
+  credentials_file: {{ . }}
 {{- end }}
 {{- end }}
 {{- end -}}
 {{- end }}
 
+{{/* Fewer members than the StatefulSet has would be another placement: they are not believed. */}}
+{{- define "onezot.discovery" -}}
+{{- $set := .Values.zot.statefulSet -}}
+{{- if eq .Values.zot.discovery "dns" -}}
+dns: _{{ $set.portName }}._tcp.{{ include "onezot.zot.service" . }}.{{ include "onezot.zot.namespace" . }}.svc.{{ $set.clusterDomain }}
+{{- else -}}
+kubernetes: {{ include "onezot.zot.namespace" . }}/{{ include "onezot.zot.service" . }}:{{ $set.portName }}
+{{- end }}
+at_least: {{ $set.replicas }}
+{{- with $set.tls }}
+tls:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
 {{- define "onezot.config" -}}
 {{- $values := .root.Values -}}
+{{- $listen := printf "0.0.0.0:%s" (include "onezot.port" .root) -}}
+{{- if $values.tls.secretName -}}
+{{- $listen = dict "address" $listen "tls" (dict "certificate" "/etc/onezot-tls/tls.crt" "key" "/etc/onezot-tls/tls.key") -}}
+{{- end -}}
 {{- $base := dict
-  "listen" (list (printf "0.0.0.0:%s" (include "onezot.port" .root)))
+  "listen" (list $listen)
   "admin" (printf "%s:%v" (ternary "0.0.0.0" "127.0.0.1" $values.metrics.enabled) $values.metrics.port)
 -}}
-{{- if not (hasKey $values.config "nodes") -}}
+{{- if eq $values.zot.discovery "static" -}}
+{{- if not (or (hasKey $values.config "nodes") (hasKey $values.config "discovery")) -}}
 {{- $_ := set $base "nodes" (include "onezot.nodes" . | fromYamlArray) -}}
+{{- end -}}
+{{- else -}}
+{{- $_ := set $base "discovery" (include "onezot.discovery" .root | fromYaml) -}}
 {{- end -}}
 {{- mergeOverwrite $base (deepCopy $values.config) | toYaml -}}
 {{- end }}

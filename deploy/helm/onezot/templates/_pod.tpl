@@ -5,7 +5,7 @@
 httpGet:
   path: {{ .path }}
   port: http
-  scheme: {{ .root.Values.httpGet.scheme }}
+  scheme: {{ ternary "HTTPS" .root.Values.httpGet.scheme (ne .root.Values.tls.secretName "") }}
 {{- end }}
 
 {{- define "onezot.container" -}}
@@ -63,6 +63,11 @@ httpGet:
     - name: config
       mountPath: /etc/onezot
       readOnly: true
+    {{- if .Values.tls.secretName }}
+    - name: tls
+      mountPath: /etc/onezot-tls
+      readOnly: true
+    {{- end }}
     {{- range .Values.externalSecrets }}
     - name: {{ .secretName }}
       mountPath: {{ .mountPath }}
@@ -93,6 +98,11 @@ labels:
 - name: config
   configMap:
     name: {{ include "onezot.fullname" . }}
+{{- with .Values.tls.secretName }}
+- name: tls
+  secret:
+    secretName: {{ . }}
+{{- end }}
 {{- range .Values.externalSecrets }}
 - name: {{ .secretName }}
   secret:
@@ -106,7 +116,7 @@ labels:
 {{/* The rest of a pod: who it is and where it runs. */}}
 {{- define "onezot.podSpec" -}}
 serviceAccountName: {{ include "onezot.serviceAccountName" . }}
-automountServiceAccountToken: false
+automountServiceAccountToken: {{ eq .Values.zot.discovery "kubernetes" }}
 terminationGracePeriodSeconds: {{ .Values.terminationGracePeriodSeconds }}
 dnsPolicy: {{ .Values.dnsPolicy }}
 {{- with .Values.podSecurityContext }}
