@@ -75,6 +75,16 @@ pub fn method_not_allowed(allowed: &'static str) -> Answer {
     answer
 }
 
+/// 405, as gorilla/mux answers a method that a route does not have: without a body, and without a word on those it has.
+pub fn unknown_method() -> Answer {
+    closing(Answer::empty(StatusCode::METHOD_NOT_ALLOWED))
+}
+
+/// 501, as Go's HTTP server answers an encoding of a body that it does not know.
+pub fn unsupported_encoding() -> Answer {
+    closing(Answer::with_body(StatusCode::NOT_IMPLEMENTED, TEXT, "Unsupported transfer encoding"))
+}
+
 /// 400, as Go's HTTP server writes it: `400 Bad Request`, and the reason if it names one.
 pub fn bad_request(reason: &str) -> Answer {
     let body = if reason.is_empty() { "400 Bad Request".to_owned() } else { format!("400 Bad Request: {reason}") };
@@ -133,7 +143,7 @@ pub fn document(
     nodes: usize,
     failures: &[Failure],
 ) -> Answer {
-    strip_one_node(&mut like);
+    strip_framing(&mut like);
     let mut body = String::from("{");
     if !errors.is_empty() {
         body.push_str(&format!("\"errors\":[{}],", errors.join(",")));
@@ -254,7 +264,7 @@ pub fn catalog(
     nodes: usize,
     failures: &[Failure],
 ) -> Answer {
-    strip_one_node(&mut like);
+    strip_framing(&mut like);
     like.remove(LINK);
     // Names that cannot stand in a header cannot be pushed to a zot either; such a page has no Link.
     if let Some(link) = link.and_then(|link| HeaderValue::from_str(link).ok()) {
@@ -305,20 +315,6 @@ fn strip_framing(headers: &mut HeaderMap) {
     for name in [CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION, UPGRADE] {
         headers.remove(name);
     }
-}
-
-/// Makes the header of one node's answer that of an answer of several: what that node alone knows again is left out, but for
-/// the session, which is put together elsewhere.
-fn strip_one_node(headers: &mut HeaderMap) {
-    strip_framing(headers);
-    crate::identity::keep_zots_cookies(headers);
-}
-
-/// What every node has accepted, as the first of them says it.
-pub fn accepted(answer: NodeAnswer) -> Answer {
-    let mut answer = relay(answer);
-    strip_one_node(&mut answer.headers);
-    answer
 }
 
 /// 201 for a blob that has been brought from another node, as one zot answers a mount: no more than where the blob is

@@ -59,6 +59,8 @@ const ROWS: &[(&str, &str, &str)] = &[
     ("a header that is malformed", "exceptions.rs", "what_cannot_be_read_is_400_and_reaches_no_node"),
     ("a bare `#` in the target", "exceptions.rs", "a_target_ends_with_a_fragment"),
     ("`Expect: 100-continue` in HTTP/2", "http2.rs", "nobody_is_told_to_go_on_and_whoever_goes_on_is_answered"),
+    ("a chunk of a body", "hygiene.rs", "nothing_odd_reaches_a_node_and_nothing_that_nginx_refuses"),
+    ("a body whose end", "hygiene.rs", "nothing_odd_reaches_a_node_and_nothing_that_nginx_refuses"),
     ("`CONNECT`", "exceptions.rs", "connect_is_405_and_reaches_no_node"),
 ];
 

@@ -13,7 +13,6 @@ mod session;
 pub mod sign_in;
 
 pub use seal::SealKey;
-pub use session::keep_zots_cookies;
 
 use crate::config::{Config, Metadata};
 use crate::fleet::Fleet;
