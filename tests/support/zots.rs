@@ -42,13 +42,17 @@ impl Zot {
 
     /// Starts a zot whose configuration is changed.
     pub async fn start_with(binary: &Path, change: impl FnOnce(&mut Value)) -> Zot {
+        Zot::start_at(binary, wire::nowhere().await, change).await
+    }
+
+    /// Starts a zot at an address that others know already.
+    pub async fn start_at(binary: &Path, address: SocketAddr, change: impl FnOnce(&mut Value)) -> Zot {
         let root = tempfile::TempDir::new().unwrap();
         let htpasswd = root.path().join("htpasswd");
         let lines = USERS.map(|(user, password)| format!("{user}:{}\n", bcrypt::hash(password, 4).unwrap()));
         std::fs::write(&htpasswd, lines.concat()).unwrap();
         let recorded = std::fs::read_to_string("tests/golden/http-config.json").unwrap();
         let mut config: Value = serde_json::from_str(&recorded).unwrap();
-        let address = wire::nowhere().await;
         config["distSpecVersion"] = json!("1.1.1");
         config["storage"] = json!({"rootDirectory": root.path().join("data"), "gc": false, "dedupe": true});
         config["http"]["address"] = json!(address.ip().to_string());
@@ -56,25 +60,23 @@ impl Zot {
         config["http"]["auth"]["htpasswd"]["path"] = json!(htpasswd);
         config["log"] = json!({"level": "error", "output": root.path().join("log")});
         change(&mut config);
-        let file = root.path().join("config.json");
-        std::fs::write(&file, config.to_string()).unwrap();
-        let zot = Zot { address, child: spawn(binary, &file), root };
-        zot.ready().await;
+        std::fs::write(root.path().join(CONFIG), config.to_string()).unwrap();
+        let zot = Zot { address, child: run(binary, root.path()), root };
+        zot.is_ready().await;
         zot
     }
 
-    /// Waits until it answers.
-    pub async fn ready(&self) {
-        let address = self.address;
-        for _ in 0..600 {
-            if tokio::net::TcpStream::connect(address).await.is_ok()
-                && wire::get(address, "/readyz").await.status == 200
-            {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        panic!("the zot at {address} did not get ready");
+    /// Starts it again, with what it has on its disk.
+    pub async fn restart(&mut self, binary: &Path) {
+        self.stop();
+        self.child = run(binary, self.root.path());
+        self.is_ready().await;
+    }
+
+    /// Ends it; it can be started again.
+    pub fn stop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     /// Sends its process a signal, such as `STOP` or `CONT`.
@@ -83,22 +85,32 @@ impl Zot {
         assert!(sent.unwrap().success(), "no signal {name}");
     }
 
-    /// Kills it at once.
-    pub fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    /// Starts it again, where it was and with what it has.
-    pub fn start_again(&mut self, binary: &Path) {
-        self.child = spawn(binary, &self.root.path().join("config.json"));
+    /// Waits until it answers.
+    pub async fn is_ready(&self) {
+        for _ in 0..600 {
+            if tokio::net::TcpStream::connect(self.address).await.is_ok()
+                && wire::get(self.address, "/readyz").await.status == 200
+            {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("the zot at {} did not get ready", self.address);
     }
 }
 
-fn spawn(binary: &Path, config: &Path) -> Child {
-    let nothing = Stdio::null;
-    let mut command = Command::new(binary);
-    command.arg("serve").arg(config).stdin(nothing()).stdout(nothing()).stderr(nothing()).spawn().unwrap()
+/// The configuration of a zot, in its directory.
+const CONFIG: &str = "config.json";
+
+fn run(binary: &Path, root: &Path) -> Child {
+    Command::new(binary)
+        .arg("serve")
+        .arg(root.join(CONFIG))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
 }
 
 impl Zot {
