@@ -13,29 +13,34 @@ mod tls;
 pub use changes::Changes;
 pub use discovery::{Discovery, Service, Source};
 pub use layers::{ConfigError, Flags, nodes_file};
-pub use tls::NodeTls;
+pub use tls::{CertificateAndKey, ClientCertificate, Listener, ListenerTls, NodeTls};
 
 use crate::discovery::Member;
 use crate::fleet::{Credentials, Fleet, Node, NodeUrl, Placement};
+use crate::identity::SealKey;
 use crate::tls::Trust;
 use bytesize::ByteSize;
+use http::HeaderName;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 /// The whole configuration. Every key has a default but `nodes`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Public addresses, `HOST:PORT`; port 0 takes a free one.
-    pub listen: Vec<String>,
+    /// Public addresses, and what is spoken there.
+    pub listen: Vec<Listener>,
     /// Address of the admin listener (status, explain, health); none by default, never meant to be public.
     pub admin: Option<String>,
     /// Where proxies in front of onezot are: what they say of the client in `X-Forwarded-…` and `Forwarded` is passed on.
     pub trusted_proxies: Vec<AddressRange>,
+    /// The header in which nodes are told whom a client's certificate is for; none without. Nobody else may set it.
+    pub client_subject_header: Option<FieldName>,
     /// The nodes; their order is part of the placement.
     pub nodes: Vec<NodeConfig>,
     /// Where the nodes come from when they are not written down.
@@ -56,6 +61,8 @@ pub struct Config {
     pub allow_partial: bool,
     /// Checks of the nodes.
     pub health: Health,
+    /// Sessions and API keys over several nodes.
+    pub identity: Identity,
     /// Deadlines.
     pub timeouts: Timeouts,
     /// Bounds.
@@ -88,6 +95,32 @@ impl TryFrom<String> for AddressRange {
 impl From<AddressRange> for String {
     fn from(range: AddressRange) -> String {
         range.0.to_string()
+    }
+}
+
+/// The name of a header that onezot sets on its way to the nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct FieldName(pub HeaderName);
+
+impl TryFrom<String> for FieldName {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<FieldName, String> {
+        let own = text.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("x-"));
+        let forwarded = text.to_ascii_lowercase().starts_with("x-forwarded-");
+        match text.parse() {
+            Ok(name) if own && !forwarded => Ok(FieldName(name)),
+            _ => Err(format!(
+                "{text:?} cannot be the name of a header of onezot's own; write one such as X-Client-Subject"
+            )),
+        }
+    }
+}
+
+impl From<FieldName> for String {
+    fn from(name: FieldName) -> String {
+        name.0.to_string()
     }
 }
 
@@ -161,6 +194,17 @@ pub enum UnknownQueries {
     Refuse,
     /// One node answers it alone.
     AnyNode,
+}
+
+/// Sessions and API keys over several nodes.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Identity {
+    /// Files with the keys that seal what the nodes give clients. The first one seals, every one opens.
+    pub seal_keys: Vec<PathBuf>,
+    /// What is in them.
+    #[serde(skip)]
+    pub keys: Vec<SealKey>,
 }
 
 /// Checks whether the nodes answer.
@@ -260,9 +304,10 @@ pub enum LogFormat {
 impl Default for Config {
     fn default() -> Config {
         Config {
-            listen: vec!["127.0.0.1:5000".to_owned()],
+            listen: vec![Listener::from("127.0.0.1:5000")],
             admin: None,
             trusted_proxies: Vec::new(),
+            client_subject_header: None,
             nodes: Vec::new(),
             discovery: Discovery::default(),
             reload: Reload::default(),
@@ -273,6 +318,7 @@ impl Default for Config {
             unknown_queries: UnknownQueries::default(),
             allow_partial: false,
             health: Health::default(),
+            identity: Identity::default(),
             timeouts: Timeouts::default(),
             limits: Limits::default(),
             log: Log::default(),
@@ -344,14 +390,11 @@ impl Config {
         if self.listen.is_empty() {
             return Err(("listen".to_owned(), "there is no address to listen on; give one, HOST:PORT".to_owned()));
         }
-        let listeners = self.listen.iter().enumerate().map(|(i, address)| (format!("listen[{i}]"), address));
-        let admin = self.admin.iter().map(|address| ("admin".to_owned(), address));
-        for (key, address) in listeners.chain(admin) {
-            let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port);
-            if port.and_then(|port| port.parse::<u16>().ok()).is_none() {
-                let problem = format!("{address:?} is no address to listen on; write HOST:PORT, such as 0.0.0.0:5000");
-                return Err((key, problem));
-            }
+        for (index, listener) in self.listen.iter().enumerate() {
+            listener.check().map_err(|(key, problem)| (format!("listen[{index}]{key}"), problem))?;
+        }
+        if let Some(address) = &self.admin {
+            tls::check_address(address).map_err(|problem| ("admin".to_owned(), problem))?;
         }
         let timeouts = [
             ("connect", self.timeouts.connect),
@@ -456,6 +499,18 @@ impl Config {
             Some(asked) => asked,
             None => self.partial,
         }
+    }
+
+    /// Reads the files that it names. An error is the path of a key and the problem, and never what is in a file.
+    fn read_files(&mut self) -> Result<(), (String, String)> {
+        self.identity.keys = Vec::new();
+        for (index, file) in self.identity.seal_keys.iter().enumerate() {
+            let read = std::fs::read(file).map_err(|error| error.to_string());
+            let key = read.and_then(|bytes| SealKey::from_file(&Zeroizing::new(bytes)));
+            let problem = |problem| (format!("identity.seal_keys[{index}]"), format!("{}: {problem}", file.display()));
+            self.identity.keys.push(key.map_err(problem)?);
+        }
+        Ok(())
     }
 
     /// The fleet that the configuration names.

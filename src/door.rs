@@ -1,12 +1,16 @@
 //! The door: where clients' connections come in.
 //!
 //! pingora gives each *read* of a request's header its time, so a client that sends a byte a minute holds a connection
-//! for ever. The door bounds the time in which a whole header has to come, by closing the connection.
+//! for ever. The door bounds the time in which a whole header has to come, by closing the connection; the handshake of TLS,
+//! which is made here, counts as part of the first one.
 
+use crate::tls::{self, Entered};
 use async_trait::async_trait;
 use pingora::apps::ServerApp;
 use pingora::protocols::Stream;
+use pingora::protocols::l4::stream::Stream as Tcp;
 use pingora::server::ShutdownWatch;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -40,13 +44,44 @@ pub struct Patience {
 /// An application behind the door.
 pub struct Door<A, P> {
     app: Arc<A>,
+    tls: Option<Arc<tls::Acceptor>>,
+    /// Whether HTTP/2 is spoken without TLS, too.
+    takes_h2c: bool,
     patience: P,
 }
 
 impl<A, P: Fn() -> Patience> Door<A, P> {
     /// Lets connections in to `app`, and asks `patience` how long they may take.
-    pub fn new(app: A, patience: P) -> Door<A, P> {
-        Door { app: Arc::new(app), patience }
+    pub fn new(app: Arc<A>, patience: P) -> Door<A, P> {
+        Door { app, tls: None, takes_h2c: false, patience }
+    }
+
+    /// The same, in TLS if there is any, or with HTTP/2 in plain text if that is taken.
+    pub fn speaking(self, tls: Option<Arc<tls::Acceptor>>, takes_h2c: bool) -> Door<A, P> {
+        Door { tls, takes_h2c, ..self }
+    }
+
+    /// Lets a connection in: makes the handshake of TLS, where there is one to be made, and sees what is spoken.
+    async fn enter(&self, stream: Stream) -> io::Result<Stream> {
+        if let Some(socket) = stream.get_socket_digest() {
+            // It is looked up when it is first asked for, which may be when the connection is another's.
+            socket.peer_addr();
+        }
+        if self.tls.is_none() && !self.takes_h2c {
+            return Ok(stream);
+        }
+        let Ok(tcp) = stream.into_any().downcast::<Tcp>() else {
+            return Err(io::Error::other("a connection that is not one of TCP"));
+        };
+        let entered = match &self.tls {
+            Some(tls) => Entered::secure(tls.current(), *tcp).await?,
+            None => Entered::plain(*tcp).await?,
+        };
+        if entered.is_http2() {
+            // Its requests have tasks of their own, and pingora closes it when there is none for a while.
+            request_began();
+        }
+        Ok(Box::new(entered))
     }
 }
 
@@ -58,7 +93,15 @@ where
 {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         let (busy, mut is_busy) = watch::channel(false);
-        let serve = BUSY.scope(busy, self.app.process_new(stream, shutdown));
+        let serve = BUSY.scope(busy, async {
+            match self.enter(stream).await {
+                Ok(stream) => self.app.process_new(stream, shutdown).await,
+                Err(error) => {
+                    tracing::debug!(%error, "a client was not let in");
+                    None
+                }
+            }
+        });
         tokio::pin!(serve);
         let mut patience = (self.patience)().header;
         loop {

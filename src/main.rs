@@ -99,11 +99,20 @@ struct Source {
     /// Key of the placement, 16 ASCII characters: the cluster.hashKey of your zots, if they have one.
     #[arg(long, value_name = "KEY")]
     hash_key: Option<String>,
+    /// File with a key that seals sessions and API keys over several nodes. Repeatable; the first one seals, every one opens.
+    #[arg(long = "seal-key-file", value_name = "FILE")]
+    seal_keys: Vec<String>,
 }
 
 impl Source {
     fn load(&self, listen: Vec<String>, admin: Option<String>) -> Result<Config, ConfigError> {
-        let flags = Flags { listen, admin, nodes: self.nodes.clone(), hash_key: self.hash_key.clone() };
+        let flags = Flags {
+            listen,
+            admin,
+            nodes: self.nodes.clone(),
+            hash_key: self.hash_key.clone(),
+            seal_keys: self.seal_keys.clone(),
+        };
         // A variable that is not Unicode cannot be one of ours.
         let environment =
             std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
@@ -211,8 +220,8 @@ fn serve(source: &Source, listen: &[String], admin: Option<&String>) -> Result<(
         let hangup = signal(SignalKind::hangup())?;
         let running = server::start(config).await.map_err(|error| Exit { message: error.to_string(), code: 1 })?;
         let mut lines = String::new();
-        for address in &running.addresses {
-            lines.push_str(&format!("onezot: listening on http://{address}\n"));
+        for url in &running.urls {
+            lines.push_str(&format!("onezot: listening on {url}\n"));
         }
         if let Some(admin) = running.admin {
             lines.push_str(&format!("onezot: admin on http://{admin}\n"));

@@ -3,8 +3,10 @@
 
 use crate::config::Partial;
 use crate::fleet::Node;
+use crate::identity::Presented;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// A member of a zot cluster that receives this for a repository of another member ends the request with a fatal log
 /// (zot `pkg/api/proxy.go`). A gateway is no member, so nobody's copy passes.
@@ -51,14 +53,37 @@ const NOT_FOR_A_FAN_OUT: [HeaderName; 8] = [
 ];
 
 /// Who sent a request, as a node is told.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Sender {
     /// The client's address.
     pub address: Option<IpAddr>,
     /// The `Host` that the client asked for.
     pub host: Option<HeaderValue>,
+    /// Whether the client came in TLS.
+    pub is_secure: bool,
+    /// The header that tells of the client's certificate, if there is to be one, and whom the certificate is for, if it
+    /// has one.
+    pub subject: Option<Edit>,
     /// Whether the client is a proxy whose word on its own clients counts.
     pub is_trusted: bool,
+    /// What the client proves itself with, opened.
+    pub presented: Arc<Presented>,
+}
+
+impl Sender {
+    /// Where the client believes to be: scheme and authority. A trusted proxy knows better than the request itself.
+    pub fn origin(&self, headers: &HeaderMap) -> Option<String> {
+        let told = headers.get(FORWARDED_HOST).filter(|_| self.is_trusted);
+        let host = told.or(self.host.as_ref())?.to_str().ok()?;
+        let scheme = if self.came_by_tls(headers) { "https" } else { "http" };
+        Some(format!("{scheme}://{host}"))
+    }
+
+    /// Whether the client asked by TLS. A trusted proxy knows better.
+    pub fn came_by_tls(&self, headers: &HeaderMap) -> bool {
+        let told = headers.get(FORWARDED_PROTO).filter(|_| self.is_trusted);
+        told.map_or(self.is_secure, |proto| proto.as_bytes().eq_ignore_ascii_case(b"https"))
+    }
 }
 
 /// One change to a header: set to a value, or dropped.
@@ -81,7 +106,8 @@ pub fn edits(node: &Node, sender: &Sender, headers: &HeaderMap) -> Vec<Edit> {
         (FORWARDED_FOR, forwarded_for),
     ];
     if !told(&FORWARDED_PROTO) {
-        edits.push((FORWARDED_PROTO, Some(HeaderValue::from_static("http"))));
+        let scheme = if sender.is_secure { "https" } else { "http" };
+        edits.push((FORWARDED_PROTO, Some(HeaderValue::from_static(scheme))));
     }
     if !told(&FORWARDED_HOST) {
         edits.push((FORWARDED_HOST, sender.host.clone()));
@@ -89,20 +115,32 @@ pub fn edits(node: &Node, sender: &Sender, headers: &HeaderMap) -> Vec<Edit> {
     if !sender.is_trusted {
         edits.push((header::FORWARDED, None));
     }
+    edits.extend(sender.subject.clone());
+    edits.extend(sender.presented.edits(&node.name, headers));
     edits
+}
+
+/// The fields that a header says to be of its connection.
+fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
+    let lines = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    lines.flat_map(|value| value.split(',')).filter_map(|name| name.trim().parse().ok()).collect()
+}
+
+/// What of a node's answer speaks of the connection to the node, and is nothing to the client. What speaks of how the body
+/// is sent is not in it: pingora sees to that.
+pub fn of_the_connection(answer: &HeaderMap) -> Vec<HeaderName> {
+    let mut names = nominated(answer);
+    names.extend(["keep-alive", "proxy-connection"].map(HeaderName::from_static));
+    names.retain(|name| {
+        answer.contains_key(name) && *name != header::TRANSFER_ENCODING && *name != header::CONTENT_LENGTH
+    });
+    names
 }
 
 /// The header of one node's part of a fan-out.
 pub fn for_fan_out(node: &Node, sender: &Sender, client: &HeaderMap) -> HeaderMap {
     let mut headers = client.clone();
-    let nominated: Vec<HeaderName> = client
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .collect();
-    for name in nominated.iter().chain(&HOP_BY_HOP).chain(&NOT_FOR_A_FAN_OUT) {
+    for name in nominated(client).iter().chain(&HOP_BY_HOP).chain(&NOT_FOR_A_FAN_OUT) {
         headers.remove(name);
     }
     for (name, value) in edits(node, sender, client) {
@@ -133,6 +171,7 @@ mod tests {
             ("x-onezot-partial", "warn"),
             ("connection", "close, X-Mine"),
             ("x-mine", "1"),
+            ("x-mine-too", "CN=root"),
             ("range", "bytes=0-1"),
             ("if-none-match", "\"x\""),
             ("accept-encoding", "gzip"),
@@ -145,7 +184,10 @@ mod tests {
         let sender = Sender {
             address: Some("203.0.113.9".parse().unwrap()),
             host: Some(HeaderValue::from_static("registry.example")),
+            is_secure: false,
+            subject: Some((HeaderName::from_static("x-mine-too"), None)),
             is_trusted: false,
+            presented: Arc::default(),
         };
         let lines = |sender: &Sender| {
             let sent = for_fan_out(&node, sender, &client);
@@ -166,6 +208,11 @@ mod tests {
                 "x-forwarded-proto: http",
             ]
         );
+        let known = Some((HeaderName::from_static("x-mine-too"), Some(HeaderValue::from_static("CN=alice"))));
+        let secure = lines(&Sender { is_secure: true, subject: known, ..sender.clone() });
+        for line in ["x-forwarded-proto: https", "x-mine-too: CN=alice"] {
+            assert!(secure.contains(&line.to_owned()), "{secure:?}");
+        }
         assert_eq!(
             lines(&Sender { is_trusted: true, ..sender }),
             [

@@ -1,13 +1,15 @@
 //! The proxy: carries out the plan of each request. What streams goes through pingora; what is merged is asked through
 //! [`crate::scatter`] and answered here.
 
+mod identity;
 mod located;
 
 use crate::answer::{self, Answer};
-use crate::config::{Config, Partial};
+use crate::config::{Config, FieldName, Partial};
 use crate::door;
 use crate::fleet::{By, Fleet, Node, Pass};
 use crate::graphql::{GraphQl, Planning};
+use crate::identity::Identity;
 use crate::mount::{self, Copies};
 use crate::onward::{self, Sender};
 use crate::path::origin_form;
@@ -22,6 +24,7 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use http::header::{self, HOST, LOCATION};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
+use identity::FORGOTTEN;
 use located::{ELSEWHERE, Reading, UNKNOWN};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
@@ -54,6 +57,7 @@ pub struct Gateway {
     fleet: Arc<Fleet>,
     scatter: Arc<Scatter>,
     graphql: Arc<GraphQl>,
+    identity: Identity,
     in_flight: TaskTracker,
     /// For requests that are answered from what several nodes say.
     merges: Arc<Room>,
@@ -114,9 +118,13 @@ impl Gateway {
     pub fn new(config: Arc<Config>, fleet: Arc<Fleet>, in_flight: TaskTracker) -> Gateway {
         let scatter = Arc::new(Scatter::new(&config, fleet.clone()));
         let graphql = Arc::new(GraphQl::new(&config));
+        let identity = Identity::new(&config, &fleet);
+        if identity.is_of_this_process() {
+            tracing::info!("no identity.seal_keys: sessions of the web UI end with this process, API keys are refused");
+        }
         let merges = Arc::new(Room::new(config.limits.in_flight, config.limits.queue));
         let copies = Arc::new(Copies::new(config.limits.mounts));
-        Gateway { config, fleet, scatter, graphql, in_flight, merges, copies, readiness: Arc::default() }
+        Gateway { config, fleet, scatter, graphql, identity, in_flight, merges, copies, readiness: Arc::default() }
     }
 
     /// The gateway that takes the place of this one: with another configuration or fleet, and with what is known by
@@ -124,11 +132,13 @@ impl Gateway {
     pub fn succeeded_by(&self, config: Arc<Config>, fleet: Arc<Fleet>) -> Gateway {
         let scatter = Arc::new(self.scatter.succeeded_by(&self.config, &config, fleet.clone()));
         let graphql = Arc::new(self.graphql.succeeded_by(&config, fleet.has_the_nodes_of(&self.fleet)));
-        self.merges.resize(config.limits.in_flight, config.limits.queue);
-        self.copies.resize(config.limits.mounts);
+        let identity = Identity::new(&config, &fleet);
+        let limits = &config.limits;
+        self.merges.resize(limits.in_flight, limits.queue);
+        self.copies.resize(limits.mounts);
         let (in_flight, merges, copies) = (self.in_flight.clone(), self.merges.clone(), self.copies.clone());
         let readiness = self.readiness.clone();
-        Gateway { config, fleet, scatter, graphql, in_flight, merges, copies, readiness }
+        Gateway { config, fleet, scatter, graphql, identity, in_flight, merges, copies, readiness }
     }
 
     /// Its configuration.
@@ -168,6 +178,24 @@ impl Gateway {
             return Some(answer::bad_request("missing required Host header"));
         }
         None
+    }
+
+    /// Who sent a request.
+    fn sender(&self, session: &Session) -> Sender {
+        let address = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
+        let proxies = &self.config.trusted_proxies;
+        let is_trusted = address.is_some_and(|address| proxies.iter().any(|range| range.contains(address)));
+        let tls = session.digest().and_then(|digest| digest.ssl_digest.as_ref());
+        let subject = self.config.client_subject_header.as_ref().map(|FieldName(name)| {
+            let subject = tls.and_then(|tls| tls::subject(tls));
+            (name.clone(), subject.and_then(|subject| HeaderValue::from_str(subject).ok()))
+        });
+        let header = session.req_header();
+        // In HTTP/2, it is the authority.
+        let authority = || HeaderValue::from_str(header.uri.authority()?.as_str()).ok();
+        let host = header.headers.get(HOST).cloned().or_else(authority);
+        let presented = self.identity.presented(&header.headers);
+        Sender { address, host, is_secure: tls.is_some(), subject, is_trusted, presented }
     }
 
     /// A request as it came, without its body.
@@ -236,7 +264,7 @@ impl Gateway {
         let accepted = gathered.accepted();
         Ok(match gathered.judge(Partial::Fail) {
             Verdict::Parts { mut parts, .. } => {
-                parts.drain(..).next().map_or_else(answer::internal_error, answer::relay)
+                parts.drain(..).next().map_or_else(answer::internal_error, answer::accepted)
             }
             Verdict::Refused(refusal) => answer::relay(refusal),
             Verdict::Failed(failures) => {
@@ -399,11 +427,8 @@ impl ProxyHttp for Gateway {
         if let Some(target) = std::str::from_utf8(session.req_header().raw_path()).ok().and_then(origin_form) {
             session.req_header_mut().set_raw_path(target.as_bytes())?;
         }
-        let header = session.req_header();
-        let address = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
-        let proxies = &self.config.trusted_proxies;
-        let is_trusted = address.is_some_and(|address| proxies.iter().any(|range| range.contains(address)));
-        let sender = Sender { address, host: header.headers.get(HOST).cloned(), is_trusted };
+        let sender = self.sender(session);
+        let asker = sender.clone();
         let has_body = !session.as_mut().is_body_done();
         let header = session.req_header();
         let mut plan = self.plan(header, has_body);
@@ -416,7 +441,8 @@ impl ProxyHttp for Gateway {
             }
             plan = self.plan(session.req_header(), has_body);
         }
-        let is_merged = matches!(plan, Plan::Catalog(..) | Plan::Broadcast(_) | Plan::Documents(_));
+        let is_merged =
+            matches!(plan, Plan::Catalog(..) | Plan::Broadcast(_) | Plan::Documents(_) | Plan::Identity(..));
         let seat = if is_merged { self.merges.enter().await } else { None };
         if is_merged && seat.is_none() {
             return send(session, answer::busy()).await;
@@ -472,6 +498,14 @@ impl ProxyHttp for Gateway {
                     None => return Ok(false),
                 }
             }
+            Plan::Identity(_, act) => {
+                ctx.class = "identity";
+                let ask = self.ask_of(session.req_header(), sender);
+                match self.answer_identity(session, act, ask, ctx).await? {
+                    Some(answer) => answer,
+                    None => return Ok(false),
+                }
+            }
             Plan::Probe(route) => {
                 ctx.class = "probe";
                 self.readiness.why_not(route.path, &self.fleet).map_or_else(answer::healthy, answer::not_ready)
@@ -482,6 +516,7 @@ impl ProxyHttp for Gateway {
         if let Some(relative) = self.relative_location(&own.headers) {
             own.headers.insert(LOCATION, relative);
         }
+        let own = self.settle_own(session.req_header(), asker, own).await;
         send(session, own).await
     }
 
@@ -549,7 +584,14 @@ impl ProxyHttp for Gateway {
         client_reused: bool,
     ) -> Box<Error> {
         let upstream = *error.esource() == ErrorSource::Upstream;
-        if let Some(node) = ctx.node(&self.fleet).filter(|_| upstream && *error.etype() != ErrorType::new(UNKNOWN)) {
+        // pingora has no timer for a body that comes in HTTP/2: the node is waited for in vain, and is not to blame.
+        let is_clients = upstream && session.is_http2() && *error.etype() == ErrorType::ReadTimedout;
+        if is_clients && !session.as_mut().is_body_done() {
+            error.as_down();
+            return error;
+        }
+        let is_told = [UNKNOWN, FORGOTTEN].map(ErrorType::new).contains(error.etype());
+        if let Some(node) = ctx.node(&self.fleet).filter(|_| upstream && !is_told) {
             ctx.failure = Some(failure_of(node, &error));
         }
         // What may have had effect is never repeated. A read is, once, when the pooled connection was dead; and where
@@ -565,7 +607,7 @@ impl ProxyHttp for Gateway {
         if may_repeat && stale {
             ctx.resent += 1;
         } else {
-            let failed = ctx.node(&self.fleet).filter(|_| upstream);
+            let failed = ctx.node(&self.fleet).filter(|_| upstream && *error.etype() != ErrorType::new(FORGOTTEN));
             let go_on = may_repeat && ctx.go_on();
             if let (Some(node), Some(failure)) = (failed, &ctx.failure)
                 && (go_on || failure.kind == FailureKind::Late)
@@ -603,7 +645,13 @@ impl ProxyHttp for Gateway {
             self.fleet.was_heard(node);
         }
         self.absent(upstream.status, ctx).await?;
+        self.settle_streamed(session.req_header(), upstream, ctx).await?;
         close_when_stopping(session);
+        if upstream.status != StatusCode::SWITCHING_PROTOCOLS {
+            for name in onward::of_the_connection(&upstream.headers) {
+                upstream.remove_header(&name);
+            }
+        }
         if session.req_header().version < Version::HTTP_11 {
             // Chunks are unknown to it: without a length, the end of the connection is the end of the body.
             if upstream.remove_header(&header::TRANSFER_ENCODING).is_some() {

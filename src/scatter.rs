@@ -209,7 +209,9 @@ impl<T> Gathered<T> {
                 }
                 Ok(Reply::Refusal(answer)) => {
                     let about_credentials = matches!(answer.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
-                    let is_final = !answer.status.is_server_error() && (all_refuse || about_credentials);
+                    // No registry redirects what is asked of all; where a single node leads, the others are not.
+                    let is_answer = !answer.status.is_server_error() && !answer.status.is_redirection();
+                    let is_final = is_answer && (all_refuse || about_credentials);
                     if self.lead == Some(index) && is_final {
                         return Verdict::Refused(answer);
                     }
@@ -457,7 +459,7 @@ impl Scatter {
     pub async fn broadcast(&self, ask: &Ask) -> Gathered<NodeAnswer> {
         self.gather(ask, Lead::Always, Partial::Fail, |node| async move {
             let answer = self.ask(node, ask, &ask.target, self.answer_bytes).await?;
-            let is_refusal = answer.status.is_client_error() || answer.status.is_server_error();
+            let is_refusal = !answer.status.is_success();
             Ok(if is_refusal {
                 Reply::Refusal(answer)
             } else {
@@ -615,7 +617,7 @@ impl Scatter {
             method: Method::GET,
             target: path.to_owned(),
             headers,
-            sender: Sender { address: None, host: None, is_trusted: false },
+            sender: Sender::default(),
             body: Bytes::new(),
             is_read: true,
             share: self.share(),
@@ -684,6 +686,9 @@ impl Scatter {
         deadline: Instant,
     ) -> Result<NodeAnswer, Failure> {
         let (parts, body) = response.into_parts();
+        if let Some(failure) = ask.sender.presented.forgotten(self, ask, &node.name, &parts.headers).await {
+            return Err(failure);
+        }
         let body = match timeout_at(deadline, self.read_body(node, body, limit, &ask.share)).await {
             Ok(read) => read?,
             Err(_) => return Err(late(node, "no end of the body in time")),

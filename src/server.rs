@@ -1,12 +1,14 @@
 //! Starting and stopping a gateway: its listeners, its background work, its drain. Several can run in one process.
 
-use crate::config::Config;
+use crate::config::{Config, Listener};
 use crate::door::{Door, Patience};
 use crate::fleet::Fleet;
 use crate::front::Front;
 use crate::succession::Succession;
 use crate::telemetry;
+use crate::tls;
 use pingora::apps::HttpServerOptions;
+use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora::proxy::HttpProxy;
 use pingora::server::Fds;
 use pingora::server::configuration::ServerConf;
@@ -20,6 +22,11 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
+/// How much of a request's body a client of HTTP/2 may send before it is read: enough for a fast link.
+const STREAM_WINDOW: u32 = 1 << 20;
+/// The same for all requests of one connection.
+const CONNECTION_WINDOW: u32 = 4 << 20;
+
 /// Why a gateway did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -31,16 +38,26 @@ pub enum StartError {
         /// What the system says.
         cause: std::io::Error,
     },
+    /// The files of a listener's TLS cannot be used.
+    #[error("no TLS at {address}: {cause}")]
+    Tls {
+        /// The address as configured.
+        address: String,
+        /// What is wrong with them.
+        cause: tls::Problem,
+    },
 }
 
 /// A gateway that runs.
 pub struct Running {
     /// The public addresses, with the ports that were taken.
     pub addresses: Vec<SocketAddr>,
+    /// The same as URLs.
+    pub urls: Vec<String>,
     /// The address of the admin listener.
     pub admin: Option<SocketAddr>,
     stop: watch::Sender<bool>,
-    accepting: JoinHandle<()>,
+    accepting: Vec<JoinHandle<()>>,
     background: Vec<AbortOnDropHandle<()>>,
     in_flight: TaskTracker,
     succession: Arc<Succession>,
@@ -63,7 +80,8 @@ async fn start_with(config: Arc<Config>, fleet: Fleet) -> Result<Running, StartE
     }
 
     // pingora takes listeners over as descriptors under the name of their address, so that port 0 is known at once.
-    let listeners = config.listen.iter().map(|address| listen(address)).collect::<Result<Vec<_>, _>>()?;
+    let listeners = config.listen.iter().map(|it| listen(&it.address)).collect::<Result<Vec<_>, _>>()?;
+    let acceptors = config.listen.iter().map(acceptor).collect::<Result<Vec<_>, _>>()?;
     let admin = config.admin.as_deref().map(listen).transpose()?;
     let addresses: Vec<SocketAddr> = listeners.iter().map(|(_, taken)| *taken).collect();
     let mut descriptors = Fds::new();
@@ -78,27 +96,50 @@ async fn start_with(config: Arc<Config>, fleet: Fleet) -> Result<Running, StartE
     let conf = ServerConf { max_retries: usize::MAX, ..ServerConf::default() };
     let mut proxy = HttpProxy::new(Front(current.clone()), Arc::new(conf));
     proxy.handle_init_modules();
-    proxy.server_options = Some(HttpServerOptions::default());
+    let mut options = HttpServerOptions::default();
+    options.h2_idle_timeout = Some(config.timeouts.keepalive);
+    proxy.server_options = Some(options);
+    proxy.h2_options = Some(http2(&config));
+    let proxy = Arc::new(proxy);
     let patient = current.clone();
-    let door = Door::new(proxy, move || {
+    let patience = move || {
         let gateway = patient.gateway();
         let timeouts = &gateway.config().timeouts;
         Patience { header: timeouts.client_headers, keepalive: timeouts.keepalive }
-    });
-    let mut service = Service::new("onezot".to_owned(), door);
-    for address in &addresses {
-        service.add_tcp(&address.to_string());
-    }
+    };
     let descriptors = Arc::new(parking_lot::Mutex::new(descriptors));
-    let accepting = tokio::spawn(async move { service.start_service(Some(descriptors), stopping, 1).await });
+    let (mut accepting, mut urls, mut background) = (Vec::new(), Vec::new(), Vec::new());
+    for ((address, acceptor), listener) in addresses.iter().zip(acceptors).zip(&config.listen) {
+        urls.push(format!("{}://{address}", if acceptor.is_some() { "https" } else { "http" }));
+        background.extend(acceptor.clone().map(|acceptor| AbortOnDropHandle::new(tokio::spawn(acceptor.keep_fresh()))));
+        let door = Door::new(proxy.clone(), patience.clone());
+        let mut service = Service::new("onezot".to_owned(), door.speaking(acceptor, listener.h2c));
+        service.add_tcp(&address.to_string());
+        let (descriptors, stopping) = (descriptors.clone(), stopping.clone());
+        accepting.push(tokio::spawn(async move { service.start_service(Some(descriptors), stopping, 1).await }));
+    }
 
     let mut admin_address = None;
-    let mut background = Vec::new();
     if let Some((listener, address)) = admin {
         admin_address = Some(address);
         background.push(AbortOnDropHandle::new(tokio::spawn(telemetry::serve_admin(listener, current))));
     }
-    Ok(Running { addresses, admin: admin_address, stop, accepting, background, in_flight, succession })
+    Ok(Running { addresses, urls, admin: admin_address, stop, accepting, background, in_flight, succession })
+}
+
+/// What a client of HTTP/2 may send. Requests over the bound on headers are answered with 431 by the library itself.
+fn http2(config: &Config) -> H2Options {
+    let mut options = default_h2_options();
+    let header_bytes = u32::try_from(config.limits.header_bytes.as_u64()).unwrap_or(u32::MAX);
+    options.max_header_list_size(header_bytes).initial_window_size(STREAM_WINDOW);
+    options.initial_connection_window_size(CONNECTION_WINDOW);
+    options
+}
+
+fn acceptor(listener: &Listener) -> Result<Option<Arc<tls::Acceptor>>, StartError> {
+    let Some(files) = &listener.tls else { return Ok(None) };
+    let failed = |cause| StartError::Tls { address: listener.address.clone(), cause };
+    Ok(Some(Arc::new(tls::Acceptor::load(files).map_err(failed)?)))
 }
 
 fn listen(address: &str) -> Result<(TcpListener, SocketAddr), StartError> {
@@ -131,8 +172,10 @@ impl Running {
         let began = Instant::now();
         // Nobody listens to the signal only when the accept loop has ended already.
         let _ = self.stop.send(true);
-        if let Err(error) = self.accepting.await {
-            tracing::error!(%error, "the accept loop failed");
+        for accepting in self.accepting {
+            if let Err(error) = accepting.await {
+                tracing::error!(%error, "an accept loop failed");
+            }
         }
         self.in_flight.close();
         let drain = self.succession.current().gateway().config().timeouts.drain;
@@ -170,7 +213,7 @@ mod tests {
             let node = Node::at(&format!("http://{address}"), vec![nobody, address]);
             let fleet = Fleet::new(vec![node], Placement::default());
             let health = crate::config::Health { interval: std::time::Duration::ZERO, ..Default::default() };
-            let config = Config { listen: vec!["127.0.0.1:0".to_owned()], health, ..Config::default() };
+            let config = Config { listen: vec!["127.0.0.1:0".into()], health, ..Config::default() };
             let running = start_with(Arc::new(config), fleet).await.unwrap();
             let mut client = TcpStream::connect(running.addresses[0]).await.unwrap();
             let request = format!("{request} HTTP/1.1\r\nHost: r\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");

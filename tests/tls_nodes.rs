@@ -126,7 +126,7 @@ fn config(nodes: &[&Node], host: &str, tls: Option<&NodeTls>) -> Config {
     });
     // Nodes are asked what a test asks.
     let health = Health { interval: Duration::ZERO, ..Health::default() };
-    Config { listen: vec!["127.0.0.1:0".to_owned()], nodes: nodes.collect(), health, ..Config::default() }
+    Config { listen: vec!["127.0.0.1:0".into()], nodes: nodes.collect(), health, ..Config::default() }
 }
 
 struct Case {

@@ -57,7 +57,7 @@ mod tests {
     #[test]
     fn changes_are_named_and_what_is_bound_stays() {
         let running = Config::default();
-        let mut next = Config { listen: vec!["127.0.0.1:1".to_owned()], locate: Locate::Search, ..Config::default() };
+        let mut next = Config { listen: vec!["127.0.0.1:1".into()], locate: Locate::Search, ..Config::default() };
         next.log.format = LogFormat::Json;
         next.log.level = "debug".to_owned();
         next.limits.in_flight += 1;

@@ -49,6 +49,8 @@ pub struct Flags {
     pub nodes: Vec<String>,
     /// `--hash-key`.
     pub hash_key: Option<String>,
+    /// `--seal-key-file`, each.
+    pub seal_keys: Vec<String>,
 }
 
 const COMMAND_LINE: &str = "command line";
@@ -89,8 +91,8 @@ impl Config {
         check_layer(COMMAND_LINE, &layer)?;
         note_origins(&mut origins, COMMAND_LINE, &layer);
         merge(&mut merged, layer);
-        let config: Config = typed("configuration", merged)?;
-        config.check().map_err(|(key, problem)| {
+        let mut config: Config = typed("configuration", merged)?;
+        config.check().and_then(|()| config.read_files()).map_err(|(key, problem)| {
             let file = source.as_ref().map(|(place, _)| place);
             // What nobody has set is missing: in the file, if there is one.
             let origin = origins.get(key.split('[').next().unwrap_or_default()).or(file);
@@ -193,14 +195,16 @@ fn environment_layers(
         // Kubernetes puts ONEZOT_SERVICE_HOST and the like there: what is no key is somebody else's.
         let Some(path) = keys.get(&name) else { continue };
         let value = match path.last().map(String::as_str) {
-            Some("listen" | "trusted_proxies") => Value::Array(split_list(&text).map(Value::from).collect()),
+            Some("listen" | "trusted_proxies" | "seal_keys") => {
+                Value::Array(split_list(&text).map(Value::from).collect())
+            }
             // With more than names and URLs: as in a file.
             Some("nodes") if !text.trim_start().starts_with('[') => {
                 Value::Array(split_list(&text).map(node_from_text).collect())
             }
             Some("map") => Value::Array(split_list(&text).map(mapped_from_text).collect()),
             // A key of 16 digits is a string all the same.
-            Some("admin") if text.is_empty() => Value::Null,
+            Some("admin" | "client_subject_header") if text.is_empty() => Value::Null,
             Some("file" | "dns" | "dns_server" | "kubernetes" | "kubeconfig") if text.is_empty() => Value::Null,
             // YAML would read [::1]:9100 as a list.
             Some("admin" | "hash_key" | "level" | "file" | "dns" | "dns_server" | "kubernetes" | "kubeconfig") => {
@@ -283,6 +287,10 @@ fn flags_layer(flags: &Flags) -> Value {
             Value::Object(Map::from_iter([("hash_key".to_owned(), Value::from(key.clone()))])),
         );
     }
+    if !flags.seal_keys.is_empty() {
+        let keys = Map::from_iter([("seal_keys".to_owned(), Value::from(flags.seal_keys.clone()))]);
+        layer.insert("identity".to_owned(), Value::Object(keys));
+    }
     Value::Object(layer)
 }
 
@@ -313,7 +321,7 @@ fn check_layer(place: &str, layer: &Value) -> Result<(), ConfigError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{NodeConfig, Timeouts};
+    use super::super::{Listener, NodeConfig, Timeouts};
     use super::*;
     use bytesize::ByteSize;
     use std::time::Duration;
@@ -354,7 +362,7 @@ mod tests {
         assert_eq!(config.timeouts.idle, Duration::from_secs(4));
         assert_eq!(config.timeouts.headers, Timeouts::default().headers);
         assert_eq!(config.placement.hash_key.to_string(), "1234567890123456");
-        assert_eq!(config.listen, ["127.0.0.1:1", "127.0.0.1:2"]);
+        assert_eq!(config.listen, ["127.0.0.1:1", "127.0.0.1:2"].map(Listener::from));
         assert_eq!(config.limits.answer_bytes, ByteSize::mib(2));
         assert_eq!(config.admin.as_deref(), Some("[::1]:3"));
         assert_eq!(names(&load(&yaml, &environment[..3], &Flags::default()).unwrap()), ["x", "y:2"]);
@@ -364,12 +372,17 @@ mod tests {
     fn every_key_is_a_variable() {
         let keys = environment_keys();
         assert!(keys.len() > 18, "{keys:?}");
+        let seal_key = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(seal_key.path(), "k".repeat(40)).unwrap();
+        let seal_key = seal_key.path().display().to_string();
         for (name, path) in keys {
             let value = match path.last().map(String::as_str) {
                 Some("nodes") => "http://n:1",
                 Some("trusted_proxies") => "10.0.0.0/8, ::1",
                 Some("listen" | "admin") => "127.0.0.1:1",
+                Some("client_subject_header") => "X-Client-Subject",
                 Some("hash_key") => "bbbbbbbbbbbbbbbb",
+                Some("seal_keys") => seal_key.as_str(),
                 Some("strategy") => "rendezvous",
                 Some("fallback") => "rendezvous",
                 // A map counts with its strategy only.
@@ -421,7 +434,7 @@ mod tests {
             (
                 "nodez: []\n",
                 "FILE:1:1: nodez: unknown field `nodez`, expected one of listen, admin, trusted_proxies, \
-                            nodes, discovery, reload, placement, locate, metadata, partial, unknown_queries, allow_partial, health, timeouts, limits, log; did you mean `nodes`?",
+                            client_subject_header, nodes, discovery, reload, placement, locate, metadata, partial, unknown_queries, allow_partial, identity, health, timeouts, limits, log; did you mean `nodes`?",
             ),
             (
                 "unknown_queries: any\n",
@@ -498,6 +511,15 @@ mod tests {
                 "nodes: [{url: http://a}]\ntrusted_proxies: [10.0.0.0/8, proxy]\n",
                 "FILE:2:31: trusted_proxies[1]: \"proxy\" is no \
                             range of addresses; write one such as 10.0.0.0/8",
+            ),
+            (
+                "nodes: [{url: http://a}]\nidentity: {seal_keys: [/nonexistent]}\n",
+                "FILE:2:24: identity.seal_keys[0]: /nonexistent: No such file or directory (os error 2)",
+            ),
+            (
+                "nodes: [{url: http://a}]\nidentity: {seal_keys: [/dev/null]}\n",
+                "FILE:2:24: identity.seal_keys[0]: /dev/null: it holds 0 bytes, and a key has 32 to 4096; make one \
+                            with: openssl rand -base64 48",
             ),
             (
                 "nodes:\n- url: http://a\n  credentials_file: /nonexistent/x\n",

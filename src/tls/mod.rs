@@ -1,10 +1,14 @@
 //! TLS, on both sides of the gateway: what it shows to clients, and whom it trusts among nodes. TLS 1.2 and 1.3 only.
 
 mod connect;
+mod entered;
+mod listen;
 mod node;
 mod pem;
 
 pub use connect::NodeConnector;
+pub use entered::{Entered, subject};
+pub use listen::Acceptor;
 pub use node::{Trust, peer};
 pub use pem::Problem;
 

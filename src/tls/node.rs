@@ -174,7 +174,7 @@ fn group(
 }
 
 /// The name that a certificate is verified for.
-fn server_name(key: &'static str, host: String) -> Result<ServerName<'static>, Problem> {
+fn server_name(key: &str, host: String) -> Result<ServerName<'static>, Problem> {
     // pingora would verify, and ask for, the name with dashes (`replace_leftmost_underscore`).
     let leftmost = host.split('.').next().unwrap_or_default();
     let problem = if leftmost.contains('_') {

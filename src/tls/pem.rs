@@ -9,19 +9,19 @@ use std::path::Path;
 #[error("{key}: {what}")]
 pub struct Problem {
     /// The key, such as `tls.ca`.
-    pub key: &'static str,
+    pub key: String,
     /// What is wrong, and what would be right. Never what a key file has in it.
     pub what: String,
 }
 
 impl Problem {
-    pub(super) fn new(key: &'static str, what: impl Into<String>) -> Problem {
-        Problem { key, what: what.into() }
+    pub(super) fn new(key: impl Into<String>, what: impl Into<String>) -> Problem {
+        Problem { key: key.into(), what: what.into() }
     }
 }
 
 /// All certificates of a file; at least one.
-pub(super) fn certificates(key: &'static str, file: &Path) -> Result<Vec<CertificateDer<'static>>, Problem> {
+pub(super) fn certificates(key: &str, file: &Path) -> Result<Vec<CertificateDer<'static>>, Problem> {
     let problem = |error: pem::Error| Problem::new(key, said(file, &error));
     let found =
         CertificateDer::pem_file_iter(file).map_err(problem)?.collect::<Result<Vec<_>, _>>().map_err(problem)?;
@@ -32,7 +32,7 @@ pub(super) fn certificates(key: &'static str, file: &Path) -> Result<Vec<Certifi
 }
 
 /// The first private key of a file.
-pub(super) fn private_key(key: &'static str, file: &Path) -> Result<PrivateKeyDer<'static>, Problem> {
+pub(super) fn private_key(key: &str, file: &Path) -> Result<PrivateKeyDer<'static>, Problem> {
     PrivateKeyDer::from_pem_file(file).map_err(|error| match error {
         pem::Error::NoItemsFound => {
             let what = format!("{} has no private key that can be read; it must be PEM, not encrypted", file.display());

@@ -17,7 +17,7 @@ pub fn config(nodes: &[SocketAddr], yaml: &str) -> Config {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), yaml).unwrap();
     let flags = Flags {
-        listen: vec!["127.0.0.1:0".to_owned()],
+        listen: vec!["127.0.0.1:0".into()],
         nodes: nodes.iter().enumerate().map(|(i, address)| format!("zot-{i}=http://{address}")).collect(),
         ..Flags::default()
     };
