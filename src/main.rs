@@ -106,9 +106,13 @@ struct Source {
 
 impl Source {
     fn load(&self, listen: Vec<String>, admin: Option<String>) -> Result<Config, ConfigError> {
-        let Source { nodes, hash_key, seal_keys, .. } = self;
-        let (nodes, hash_key, seal_keys) = (nodes.clone(), hash_key.clone(), seal_keys.clone());
-        let flags = Flags { listen, admin, nodes, hash_key, seal_keys };
+        let flags = Flags {
+            listen,
+            admin,
+            nodes: self.nodes.clone(),
+            hash_key: self.hash_key.clone(),
+            seal_keys: self.seal_keys.clone(),
+        };
         // A variable that is not Unicode cannot be one of ours.
         let environment =
             std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));

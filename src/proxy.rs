@@ -128,8 +128,7 @@ impl Gateway {
         }
         let merges = Arc::new(Room::new(config.limits.in_flight, config.limits.queue));
         let copies = Arc::new(Copies::new(config.limits.mounts));
-        let readiness = Arc::default();
-        Gateway { config, fleet, scatter, graphql, identity, in_flight, merges, copies, readiness }
+        Gateway { config, fleet, scatter, graphql, identity, in_flight, merges, copies, readiness: Arc::default() }
     }
 
     /// The gateway that takes the place of this one: with another configuration or fleet, and with what is known by
