@@ -191,6 +191,48 @@ fn each(failures: &[Failure]) -> String {
     each.join("; ")
 }
 
+/// 501: API keys over several nodes are sealed, and there is no key to seal them with.
+pub fn no_seal_key() -> Answer {
+    let message =
+        "API keys for several nodes need a seal key: name its file in identity.seal_keys or with --seal-key-file";
+    Answer::oci_error(StatusCode::NOT_IMPLEMENTED, "UNSUPPORTED", message, Value::Null)
+}
+
+/// 501: a sign-in at a provider of identities would make the user known at one node only.
+pub fn no_sign_in() -> Answer {
+    let message = "signing in at a provider of identities would reach one node only: the nodes have to share their users \
+                   and sessions, and onezot to know it (metadata: shared)";
+    Answer::oci_error(StatusCode::NOT_IMPLEMENTED, "UNSUPPORTED", message, Value::Null)
+}
+
+/// 502 or 504 for an API key that not every node could make. `left` are those where it could not be taken back: what is
+/// there is listed, and can be used by nobody.
+pub fn no_key_made(failures: &[Failure], left: &[Failure]) -> Answer {
+    let nodes: Vec<&str> = failures.iter().map(|failure| failure.node.as_str()).collect();
+    let left: Vec<&str> = left.iter().map(|failure| failure.node.as_str()).collect();
+    let message = format!("no API key was made, as not every node could make one: {}", each(failures));
+    let detail = json!({"nodes": nodes, "left": left});
+    retriable(Answer::oci_error(failed_status(failures), "UNAVAILABLE", &message, detail))
+}
+
+/// 502 or 504 for an API key that some nodes may still take.
+pub fn not_revoked(failures: &[Failure]) -> Answer {
+    let message = format!("the API key may still be taken by some nodes; repeating it is safe: {}", each(failures));
+    failed(failures, &message)
+}
+
+/// A node's answer with another body, which is JSON.
+pub fn of_json(like: NodeAnswer, body: &Value) -> Answer {
+    Answer { body: go_json(body).into(), ..relay(like) }
+}
+
+/// Says that an answer is incomplete, if it is.
+pub fn incomplete(headers: &mut HeaderMap, nodes: usize, failures: &[Failure]) {
+    if !failures.is_empty() {
+        warn(headers, nodes, failures);
+    }
+}
+
 /// 503 for a request that there is no room for at the moment.
 pub fn busy() -> Answer {
     let message = "the gateway puts together as many answers as it may at the moment; try again";

@@ -1,6 +1,7 @@
 //! The proxy: carries out the plan of each request. What streams goes through pingora; what is merged is asked through
 //! [`crate::scatter`] and answered here.
 
+mod identity;
 mod located;
 mod refused;
 
@@ -10,6 +11,7 @@ use crate::config::{Config, FieldName, Partial};
 use crate::door;
 use crate::fleet::{By, Fleet, Node, Pass};
 use crate::graphql::{GraphQl, Planning};
+use crate::identity::Identity;
 use crate::mount::{self, Copies};
 use crate::onward::{self, Sender};
 use crate::path::origin_form;
@@ -23,6 +25,7 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use http::header::{self, HOST, LOCATION};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
+use identity::FORGOTTEN;
 use located::{ELSEWHERE, Reading, UNKNOWN};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
@@ -33,12 +36,16 @@ use pingora::upstreams::peer::{HttpUpstreamRequestPolicy, Peer as _};
 use pingora::{ErrorSource, ImmutStr};
 use refused::{is_too_large, too_large};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 /// An idle connection to a node is dropped before the node drops it.
 const UPSTREAM_IDLE: Duration = Duration::from_secs(30);
+
+/// Groups of connections that have one member.
+static RESENT: AtomicU64 = AtomicU64::new(1);
 
 /// How long a node may take where any would do, as long as there is another.
 const HURRY: Duration = Duration::from_secs(5);
@@ -56,6 +63,7 @@ pub struct Gateway {
     fleet: Arc<Fleet>,
     scatter: Arc<Scatter>,
     graphql: Arc<GraphQl>,
+    identity: Identity,
     in_flight: TaskTracker,
     clients: Arc<Clients>,
     /// For requests that are answered from what several nodes say.
@@ -120,9 +128,14 @@ impl Gateway {
     pub fn new(config: Arc<Config>, fleet: Arc<Fleet>, in_flight: TaskTracker) -> Gateway {
         let scatter = Arc::new(Scatter::new(&config, fleet.clone()));
         let graphql = Arc::new(GraphQl::new(&config));
+        let identity = Identity::new(&config, &fleet);
+        if identity.is_of_this_process() {
+            tracing::info!("no identity.seal_keys: sessions of the web UI end with this process, API keys are refused");
+        }
         let merges = Arc::new(Room::new(config.limits.in_flight, config.limits.queue));
         let copies = Arc::new(Copies::new(config.limits.mounts));
-        Gateway { config, fleet, scatter, graphql, in_flight, clients: Arc::default(), merges, copies }
+        let clients = Arc::default();
+        Gateway { config, fleet, scatter, graphql, identity, in_flight, clients, merges, copies }
     }
 
     /// The gateway that takes the place of this one: with another configuration or fleet, and with what is known by
@@ -130,11 +143,13 @@ impl Gateway {
     pub fn succeeded_by(&self, config: Arc<Config>, fleet: Arc<Fleet>) -> Gateway {
         let scatter = Arc::new(self.scatter.succeeded_by(&self.config, &config, fleet.clone()));
         let graphql = Arc::new(self.graphql.succeeded_by(&config, fleet.has_the_nodes_of(&self.fleet)));
-        self.merges.resize(config.limits.in_flight, config.limits.queue);
-        self.copies.resize(config.limits.mounts);
+        let identity = Identity::new(&config, &fleet);
+        let limits = &config.limits;
+        self.merges.resize(limits.in_flight, limits.queue);
+        self.copies.resize(limits.mounts);
         let (in_flight, merges, copies) = (self.in_flight.clone(), self.merges.clone(), self.copies.clone());
         let clients = self.clients.clone();
-        Gateway { config, fleet, scatter, graphql, in_flight, clients, merges, copies }
+        Gateway { config, fleet, scatter, graphql, identity, in_flight, clients, merges, copies }
     }
 
     /// Its configuration.
@@ -171,7 +186,8 @@ impl Gateway {
         // In HTTP/2, it is the authority.
         let authority = || HeaderValue::from_str(header.uri.authority()?.as_str()).ok();
         let host = header.headers.get(HOST).cloned().or_else(authority);
-        Sender { address, host, is_secure: tls.is_some(), subject, is_trusted }
+        let presented = self.identity.presented(&header.headers);
+        Sender { address, host, is_secure: tls.is_some(), subject, is_trusted, presented }
     }
 
     /// A request as it came, without its body.
@@ -349,6 +365,10 @@ impl Gateway {
         peer.options.read_timeout = Some(if is_brief { timeouts.headers.min(HURRY) } else { patience });
         peer.options.write_timeout = Some(timeouts.idle);
         peer.options.idle_timeout = Some(UPSTREAM_IDLE);
+        if ctx.resent > 0 {
+            // Of a node that has closed one connection of the pool, all may be dead: none is in this group.
+            peer.group_key = RESENT.fetch_add(1, Ordering::Relaxed);
+        }
         // No registry changes the protocol, and who did would be out of sight.
         peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::deny_upgrades();
         Some(peer)
@@ -408,6 +428,7 @@ impl ProxyHttp for Gateway {
             session.req_header_mut().set_raw_path(target.as_bytes())?;
         }
         let sender = self.sender(session);
+        let asker = sender.clone();
         let has_body = !session.as_mut().is_body_done();
         let header = session.req_header();
         let mut plan = self.plan(header, has_body);
@@ -423,7 +444,8 @@ impl ProxyHttp for Gateway {
             }
             plan = self.plan(session.req_header(), has_body);
         }
-        let is_merged = matches!(plan, Plan::Catalog(..) | Plan::Broadcast(_) | Plan::Documents(_));
+        let is_merged =
+            matches!(plan, Plan::Catalog(..) | Plan::Broadcast(_) | Plan::Documents(_) | Plan::Identity(..));
         let seat = if is_merged { self.merges.enter().await } else { None };
         if is_merged && seat.is_none() {
             return send(session, answer::busy()).await;
@@ -479,6 +501,14 @@ impl ProxyHttp for Gateway {
                     None => return Ok(false),
                 }
             }
+            Plan::Identity(_, act) => {
+                ctx.class = "identity";
+                let ask = self.ask_of(session.req_header(), sender);
+                match self.answer_identity(session, act, ask, ctx).await? {
+                    Some(answer) => answer,
+                    None => return Ok(false),
+                }
+            }
             Plan::Probe(_) => {
                 ctx.class = "probe";
                 answer::healthy()
@@ -489,6 +519,7 @@ impl ProxyHttp for Gateway {
         if let Some(relative) = self.relative_location(&own.headers) {
             own.headers.insert(LOCATION, relative);
         }
+        let own = self.settle_own(session.req_header(), asker, own).await;
         send(session, own).await
     }
 
@@ -562,7 +593,8 @@ impl ProxyHttp for Gateway {
             error.as_down();
             return error;
         }
-        if let Some(node) = ctx.node(&self.fleet).filter(|_| upstream && *error.etype() != ErrorType::new(UNKNOWN)) {
+        let is_told = [UNKNOWN, FORGOTTEN].map(ErrorType::new).contains(error.etype());
+        if let Some(node) = ctx.node(&self.fleet).filter(|_| upstream && !is_told) {
             ctx.failure = Some(failure_of(node, &error));
         }
         // What may have had effect is never repeated. A read is, once, when the pooled connection was dead; and where
@@ -578,7 +610,7 @@ impl ProxyHttp for Gateway {
         if may_repeat && stale {
             ctx.resent += 1;
         } else {
-            let failed = ctx.node(&self.fleet).filter(|_| upstream);
+            let failed = ctx.node(&self.fleet).filter(|_| upstream && *error.etype() != ErrorType::new(FORGOTTEN));
             let go_on = may_repeat && ctx.go_on();
             if let (Some(node), Some(failure)) = (failed, &ctx.failure)
                 && (go_on || failure.kind == FailureKind::Late)
@@ -630,6 +662,7 @@ impl ProxyHttp for Gateway {
             self.fleet.was_heard(node);
         }
         self.absent(upstream.status, ctx).await?;
+        self.settle_streamed(session.req_header(), upstream, ctx).await?;
         close_when_stopping(session);
         for name in onward::of_the_connection(&upstream.headers) {
             upstream.remove_header(&name);
