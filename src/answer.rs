@@ -260,9 +260,15 @@ pub fn busy() -> Answer {
     retriable(Answer::oci_error(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", message, Value::Null))
 }
 
-/// A 503 says when to try again.
+/// 429 for a client that has as many requests under way as it may.
+pub fn too_many_of_one() -> Answer {
+    let message = "as many requests of this client are under way as may be; try again";
+    retriable(Answer::oci_error(StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", message, Value::Null))
+}
+
+/// A 503 or 429 says when to try again.
 fn retriable(mut answer: Answer) -> Answer {
-    if answer.status == StatusCode::SERVICE_UNAVAILABLE {
+    if matches!(answer.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
         answer.headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
     answer

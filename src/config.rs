@@ -18,6 +18,7 @@ pub use tls::{CertificateAndKey, ClientCertificate, Listener, ListenerTls, NodeT
 use crate::discovery::Member;
 use crate::fleet::{Credentials, Fleet, Node, NodeUrl, Placement};
 use crate::identity::SealKey;
+use crate::scan::Bounds;
 use crate::tls::Trust;
 use bytesize::ByteSize;
 use http::HeaderName;
@@ -263,6 +264,14 @@ pub struct Limits {
     pub header_count: usize,
     /// The body of a GraphQL request; more is 413.
     pub graphql_bytes: ByteSize,
+    /// The tokens of a GraphQL document; more is 422.
+    pub graphql_tokens: usize,
+    /// How deep the braces, brackets and parentheses of a GraphQL document nest; deeper is 422.
+    pub graphql_depth: usize,
+    /// The root fields of a GraphQL operation; more is 422.
+    pub graphql_root_fields: usize,
+    /// The selections of a GraphQL operation, fragments counted as often as they are spread; more is 422.
+    pub graphql_selections: usize,
     /// All that one node answers in one fan-out.
     pub answer_bytes: ByteSize,
     /// All that is held of nodes' answers to be merged; past it, 503.
@@ -276,6 +285,14 @@ pub struct Limits {
     /// How long a request waits for room; as many wait as may be under way.
     #[serde(with = "humantime_serde")]
     pub queue: Duration,
+    /// How many connections clients may have, whether they use them or not; one more is closed.
+    pub connections: usize,
+    /// How many requests may be under way in all; one more is 503.
+    pub requests: usize,
+    /// How many of them may be one client's, told by its address; one more is 429. No bound without.
+    pub client_requests: Option<usize>,
+    /// The body of a request that streams, such as a blob; more is 413. No bound without.
+    pub upload_bytes: Option<ByteSize>,
     /// The body of a request that goes to every node (trust uploads); more is 413. Bodies that stream have no bound.
     pub body_bytes: ByteSize,
 }
@@ -354,6 +371,14 @@ impl Default for Limits {
             header_bytes: ByteSize::kib(64),
             header_count: 200,
             graphql_bytes: ByteSize::kib(64),
+            graphql_tokens: Bounds::default().tokens,
+            graphql_depth: Bounds::default().depth,
+            graphql_root_fields: Bounds::default().root_fields,
+            graphql_selections: Bounds::default().selections,
+            connections: 10_000,
+            requests: 5_000,
+            client_requests: None,
+            upload_bytes: None,
             answer_bytes: ByteSize::mib(256),
             total_answer_bytes: ByteSize::gib(1),
             in_flight: 1024,
@@ -421,6 +446,13 @@ impl Config {
         let minima = [
             ("header_bytes", self.limits.header_bytes.as_u64(), 1024),
             ("header_count", self.limits.header_count as u64, 16),
+            ("graphql_tokens", self.limits.graphql_tokens as u64, 100),
+            ("graphql_depth", self.limits.graphql_depth as u64, 10),
+            ("graphql_root_fields", self.limits.graphql_root_fields as u64, 1),
+            ("graphql_selections", self.limits.graphql_selections as u64, 100),
+            ("connections", self.limits.connections as u64, 1),
+            ("requests", self.limits.requests as u64, 1),
+            ("client_requests", self.limits.client_requests.map_or(1, |most| most as u64), 1),
             ("graphql_bytes", self.limits.graphql_bytes.as_u64(), 1024),
             ("answer_bytes", self.limits.answer_bytes.as_u64(), 1024),
             ("total_answer_bytes", self.limits.total_answer_bytes.as_u64(), 1024),
@@ -440,6 +472,10 @@ impl Config {
         let maxima = [
             ("header_bytes", self.limits.header_bytes.as_u64(), ByteSize::mib(1).as_u64()),
             ("header_count", self.limits.header_count as u64, 250),
+            // Parsers recurse as deep.
+            ("graphql_depth", self.limits.graphql_depth as u64, 50),
+            ("graphql_tokens", self.limits.graphql_tokens as u64, 100_000),
+            ("graphql_selections", self.limits.graphql_selections as u64, 1_000_000),
         ];
         for (name, value, most) in maxima {
             if value > most {

@@ -98,6 +98,16 @@ impl ProxyHttp for Front {
         ctx.gateway.error_while_proxy(peer, session, error, &mut ctx.request, client_reused)
     }
 
+    async fn request_body_filter(
+        &self,
+        session: &mut Session,
+        body: &mut Option<Bytes>,
+        end: bool,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        ctx.gateway.request_body_filter(session, body, end, &mut ctx.request).await
+    }
+
     async fn upstream_request_filter(
         &self,
         session: &mut Session,

@@ -22,6 +22,7 @@
 
 pub mod answer;
 pub mod budget;
+pub mod clients;
 pub mod compose;
 pub mod config;
 #[cfg(feature = "demo")]
