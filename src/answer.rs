@@ -1,9 +1,11 @@
 //! Every status, header and error body of onezot's own. Nothing else in onezot makes one.
 
+use crate::onward::{self, PARTIAL};
 use crate::scatter::{Failure, FailureKind, NodeAnswer};
 use bytes::Bytes;
 use http::header::{
-    ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, LINK, LOCATION, RETRY_AFTER, TRANSFER_ENCODING, WARNING,
+    ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, LINK, LOCATION, RETRY_AFTER, SET_COOKIE, TRANSFER_ENCODING,
+    UPGRADE, WARNING,
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::{Value, json};
@@ -132,7 +134,7 @@ pub fn document(
     nodes: usize,
     failures: &[Failure],
 ) -> Answer {
-    strip_framing(&mut like);
+    strip_one_node(&mut like);
     let mut body = String::from("{");
     if !errors.is_empty() {
         body.push_str(&format!("\"errors\":[{}],", errors.join(",")));
@@ -140,9 +142,8 @@ pub fn document(
     body.push_str("\"data\":");
     body.push_str(data.unwrap_or("null"));
     if !failures.is_empty() {
-        warn(&mut like, failures);
-        let failed: Vec<&str> = failures.iter().map(|failure| failure.node.as_str()).collect();
-        let extensions = json!({"onezot": {"nodes": {"total": nodes, "failed": failed}}});
+        warn(&mut like, nodes, failures);
+        let extensions = json!({"onezot": {"nodes": {"total": nodes, "failed": named_once(failures)}}});
         body.push_str(&format!(",\"extensions\":{}", go_json(&extensions)));
     }
     body.push('}');
@@ -197,7 +198,7 @@ fn retriable(mut answer: Answer) -> Answer {
 
 /// 503 if it is for want of room here, 504 if every node was merely late, else 502.
 fn failed_status(failures: &[Failure]) -> StatusCode {
-    if failures.iter().any(|failure| failure.kind == FailureKind::NoRoom) {
+    if failures.iter().any(|failure| failure.kind.is_want_of_room()) {
         return StatusCode::SERVICE_UNAVAILABLE;
     }
     let all_late = failures.iter().all(|failure| failure.kind == FailureKind::Late);
@@ -205,27 +206,48 @@ fn failed_status(failures: &[Failure]) -> StatusCode {
 }
 
 /// A page of the catalog, with the header of a node's own catalog answer (its CORS and challenge lines).
-pub fn catalog(mut like: HeaderMap, entries: &[String], link: Option<&str>, failures: &[Failure]) -> Answer {
-    strip_framing(&mut like);
+pub fn catalog(
+    mut like: HeaderMap,
+    entries: &[String],
+    link: Option<&str>,
+    nodes: usize,
+    failures: &[Failure],
+) -> Answer {
+    strip_one_node(&mut like);
     like.remove(LINK);
     // Names that cannot stand in a header cannot be pushed to a zot either; such a page has no Link.
     if let Some(link) = link.and_then(|link| HeaderValue::from_str(link).ok()) {
         like.insert(LINK, link);
     }
     if !failures.is_empty() {
-        warn(&mut like, failures);
+        warn(&mut like, nodes, failures);
     }
     let body = go_json(&json!({"repositories": entries}));
     Answer { status: StatusCode::OK, headers: like, body: body.into() }
 }
 
-/// Says that an answer is incomplete (RFC 7234 section 5.5, code 199).
-fn warn(headers: &mut HeaderMap, failures: &[Failure]) {
-    let nodes: Vec<&str> = failures.iter().map(|failure| failure.node.as_str()).collect();
-    let text = format!("199 onezot \"incomplete: no answer from {}\"", nodes.join(", "));
-    if let Ok(warning) = HeaderValue::from_str(&text) {
-        headers.insert(WARNING, warning);
+/// Says that an answer is incomplete: for people (RFC 7234 section 5.5, code 199), and for programs.
+fn warn(headers: &mut HeaderMap, nodes: usize, failures: &[Failure]) {
+    let failed = named_once(failures);
+    let warning = format!("199 onezot \"incomplete: no answer from {}\"", failed.join(", "));
+    let partial = format!("{}/{nodes}; nodes=\"{}\"", failed.len(), failed.join(","));
+    for (name, text) in [(WARNING, warning), (PARTIAL, partial)] {
+        // The names of nodes are those of the configuration, which has no quotes or spaces in them.
+        if let Ok(value) = HeaderValue::from_str(&text) {
+            headers.insert(name, value);
+        }
     }
+}
+
+/// The names of the nodes that failed, each once.
+fn named_once(failures: &[Failure]) -> Vec<&str> {
+    let mut names: Vec<&str> = Vec::new();
+    for failure in failures {
+        if !names.contains(&failure.node.as_str()) {
+            names.push(&failure.node);
+        }
+    }
+    names
 }
 
 /// A node's answer, passed on whole.
@@ -236,10 +258,25 @@ pub fn relay(answer: NodeAnswer) -> Answer {
 }
 
 fn strip_framing(headers: &mut HeaderMap) {
-    for name in [CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION] {
+    for name in onward::of_the_connection(headers) {
         headers.remove(name);
     }
-    headers.remove("keep-alive");
+    for name in [CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION, UPGRADE] {
+        headers.remove(name);
+    }
+}
+
+/// Makes the header of one node's answer that of an answer of several: what that node alone knows again is left out.
+fn strip_one_node(headers: &mut HeaderMap) {
+    strip_framing(headers);
+    headers.remove(SET_COOKIE);
+}
+
+/// What every node has accepted, as the first of them says it.
+pub fn accepted(answer: NodeAnswer) -> Answer {
+    let mut answer = relay(answer);
+    strip_one_node(&mut answer.headers);
+    answer
 }
 
 /// 201 for a blob that has been brought from another node, as one zot answers a mount: no more than where the blob is
@@ -308,8 +345,17 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_that_lacks_nodes_names_each_once() {
+        let failures = ["b", "a", "b"].map(|node| failure(node, FailureKind::Late));
+        let answer = document(HeaderMap::new(), &[], Some("{}"), 3, &failures);
+        assert_eq!(answer.headers[PARTIAL], "2/3; nodes=\"b,a\"");
+        assert_eq!(answer.headers[WARNING], "199 onezot \"incomplete: no answer from b, a\"");
+        assert!(answer.body.ends_with(b"\"failed\":[\"b\",\"a\"]}}}}"));
+    }
+
+    #[test]
     fn a_hostile_name_does_not_split_a_header() {
-        let answer = catalog(HeaderMap::new(), &["a\r\nX: y".to_owned()], Some("<a\r\nX: y>"), &[]);
+        let answer = catalog(HeaderMap::new(), &["a\r\nX: y".to_owned()], Some("<a\r\nX: y>"), 1, &[]);
         assert!(!answer.headers.contains_key(LINK));
     }
 }

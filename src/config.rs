@@ -5,27 +5,34 @@
 
 mod layers;
 mod position;
+mod tls;
 
 pub use layers::{ConfigError, Flags};
+pub use tls::{CertificateAndKey, ClientCertificate, Listener, ListenerTls, NodeTls};
 
-use crate::fleet::{Fleet, Node, NodeUrl, Placement};
+use crate::fleet::{Credentials, Fleet, Node, NodeUrl, Placement};
+use crate::tls::Trust;
 use bytesize::ByteSize;
+use http::HeaderName;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// The whole configuration. Every key has a default but `nodes`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Public addresses, `HOST:PORT`; port 0 takes a free one.
-    pub listen: Vec<String>,
+    /// Public addresses, and what is spoken there.
+    pub listen: Vec<Listener>,
     /// Address of the admin listener (status, explain, health); none by default, never meant to be public.
     pub admin: Option<String>,
     /// Where proxies in front of onezot are: what they say of the client in `X-Forwarded-…` and `Forwarded` is passed on.
     pub trusted_proxies: Vec<AddressRange>,
+    /// The header in which nodes are told whom a client's certificate is for; none without. Nobody else may set it.
+    pub client_subject_header: Option<FieldName>,
     /// The nodes; their order is part of the placement.
     pub nodes: Vec<NodeConfig>,
     /// Which node owns a repository.
@@ -38,6 +45,10 @@ pub struct Config {
     pub partial: Partial,
     /// What becomes of a GraphQL query that the nodes know and this gateway does not.
     pub unknown_queries: UnknownQueries,
+    /// Whether clients may ask for answers that lack nodes, by `X-Onezot-Partial: warn`. They may always ask for none.
+    pub allow_partial: bool,
+    /// Checks of the nodes.
+    pub health: Health,
     /// Deadlines.
     pub timeouts: Timeouts,
     /// Bounds.
@@ -73,6 +84,32 @@ impl From<AddressRange> for String {
     }
 }
 
+/// The name of a header that onezot sets on its way to the nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct FieldName(pub HeaderName);
+
+impl TryFrom<String> for FieldName {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<FieldName, String> {
+        let own = text.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("x-"));
+        let forwarded = text.to_ascii_lowercase().starts_with("x-forwarded-");
+        match text.parse() {
+            Ok(name) if own && !forwarded => Ok(FieldName(name)),
+            _ => Err(format!(
+                "{text:?} cannot be the name of a header of onezot's own; write one such as X-Client-Subject"
+            )),
+        }
+    }
+}
+
+impl From<FieldName> for String {
+    fn from(name: FieldName) -> String {
+        name.0.to_string()
+    }
+}
+
 /// One node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -80,8 +117,14 @@ pub struct NodeConfig {
     /// The name that errors and logs use; without one, the node's `HOST:PORT`.
     #[serde(default)]
     pub name: Option<String>,
-    /// `http://HOST:PORT`.
+    /// `http://HOST:PORT` or `https://HOST:PORT`.
     pub url: NodeUrl,
+    /// TLS to a node at `https://`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<NodeTls>,
+    /// A file with `user:password`, for what onezot asks this node in its own name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials_file: Option<PathBuf>,
 }
 
 /// Whether repositories are looked for where the placement does not have them.
@@ -128,6 +171,18 @@ pub enum UnknownQueries {
     AnyNode,
 }
 
+/// Checks whether the nodes answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Health {
+    /// How often each is checked; one that failed, every second. 0s: never.
+    #[serde(with = "humantime_serde")]
+    pub interval: Duration,
+    /// How long a check waits for an answer.
+    #[serde(with = "humantime_serde")]
+    pub timeout: Duration,
+}
+
 /// Deadlines. A node that is late is 504, a client that is late is 408 or cut off.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -172,8 +227,15 @@ pub struct Limits {
     pub answer_bytes: ByteSize,
     /// All that is held of nodes' answers to be merged; past it, 503.
     pub total_answer_bytes: ByteSize,
-    /// How many requests may be merged, or sent to every node, at a time; one more is 503.
+    /// How many requests may be merged, or sent to every node, at a time; one more waits, and then is 503.
     pub in_flight: usize,
+    /// How many requests may be under way at one node; one more waits, and then is 503.
+    pub node_in_flight: usize,
+    /// How many blobs may be brought from one node to another, to be mounted, at a time; without room, the client uploads.
+    pub mounts: usize,
+    /// How long a request waits for room; as many wait as may be under way.
+    #[serde(with = "humantime_serde")]
+    pub queue: Duration,
     /// The body of a request that goes to every node (trust uploads); more is 413. Bodies that stream have no bound.
     pub body_bytes: ByteSize,
 }
@@ -202,19 +264,28 @@ pub enum LogFormat {
 impl Default for Config {
     fn default() -> Config {
         Config {
-            listen: vec!["127.0.0.1:5000".to_owned()],
+            listen: vec![Listener::from("127.0.0.1:5000")],
             admin: None,
             trusted_proxies: Vec::new(),
+            client_subject_header: None,
             nodes: Vec::new(),
             placement: Placement::default(),
             locate: Locate::default(),
             metadata: Metadata::default(),
             partial: Partial::default(),
             unknown_queries: UnknownQueries::default(),
+            allow_partial: false,
+            health: Health::default(),
             timeouts: Timeouts::default(),
             limits: Limits::default(),
             log: Log::default(),
         }
+    }
+}
+
+impl Default for Health {
+    fn default() -> Health {
+        Health { interval: Duration::from_secs(10), timeout: Duration::from_secs(2) }
     }
 }
 
@@ -242,6 +313,9 @@ impl Default for Limits {
             answer_bytes: ByteSize::mib(256),
             total_answer_bytes: ByteSize::gib(1),
             in_flight: 1024,
+            node_in_flight: 512,
+            mounts: 64,
+            queue: Duration::from_secs(1),
             body_bytes: ByteSize::mib(1),
         }
     }
@@ -255,6 +329,11 @@ impl Default for Log {
 
 /// Bounds of a timeout that make sense; 0 would refuse everything, and days are a mistake in the unit.
 const TIMEOUT: std::ops::RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(24 * 3600);
+
+/// Bounds of the time between two checks of a node.
+const INTERVAL: std::ops::RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(3600);
+/// The longest wait for room.
+const QUEUE_MOST: Duration = Duration::from_secs(60);
 
 impl Config {
     /// What types alone cannot say. An error is the path of a key and the problem.
@@ -276,7 +355,7 @@ impl Config {
                 let key = if node.name.is_some() { "name" } else { "url" };
                 return Err((format!("nodes[{index}].{key}"), problem));
             }
-            if let Some(first) = urls.insert(node.url.authority(), index) {
+            if let Some(first) = urls.insert(node.url.place(), index) {
                 let problem = format!(
                     "{} is the URL of nodes[{first}], too; a node that counts twice would own two shares: \
                      leave one out",
@@ -284,6 +363,10 @@ impl Config {
                 );
                 return Err((format!("nodes[{index}].url"), problem));
             }
+            let check = node.credentials();
+            check.map_err(|problem| (format!("nodes[{index}].credentials_file"), problem))?;
+            let check = NodeTls::check(&node.url, node.tls.as_ref());
+            check.map_err(|(key, problem)| (format!("nodes[{index}].{key}"), problem))?;
         }
         let names: Vec<String> = self.nodes.iter().map(NodeConfig::name).collect();
         let check = self.placement.check(names.iter().map(String::as_str));
@@ -291,14 +374,11 @@ impl Config {
         if self.listen.is_empty() {
             return Err(("listen".to_owned(), "there is no address to listen on; give one, HOST:PORT".to_owned()));
         }
-        let listeners = self.listen.iter().enumerate().map(|(i, address)| (format!("listen[{i}]"), address));
-        let admin = self.admin.iter().map(|address| ("admin".to_owned(), address));
-        for (key, address) in listeners.chain(admin) {
-            let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port);
-            if port.and_then(|port| port.parse::<u16>().ok()).is_none() {
-                let problem = format!("{address:?} is no address to listen on; write HOST:PORT, such as 0.0.0.0:5000");
-                return Err((key, problem));
-            }
+        for (index, listener) in self.listen.iter().enumerate() {
+            listener.check().map_err(|(key, problem)| (format!("listen[{index}]{key}"), problem))?;
+        }
+        if let Some(address) = &self.admin {
+            tls::check_address(address).map_err(|problem| ("admin".to_owned(), problem))?;
         }
         let timeouts = [
             ("connect", self.timeouts.connect),
@@ -309,10 +389,18 @@ impl Config {
             ("client_headers", self.timeouts.client_headers),
             ("keepalive", self.timeouts.keepalive),
         ];
-        for (name, timeout) in timeouts {
+        let timeouts = timeouts.map(|(name, timeout)| (format!("timeouts.{name}"), timeout));
+        for (key, timeout) in timeouts.into_iter().chain([("health.timeout".to_owned(), self.health.timeout)]) {
             if !TIMEOUT.contains(&timeout) {
-                return Err((format!("timeouts.{name}"), "must be between 1ms and 24h, such as 30s".to_owned()));
+                return Err((key, "must be between 1ms and 24h, such as 30s".to_owned()));
             }
+        }
+        if !self.health.interval.is_zero() && !INTERVAL.contains(&self.health.interval) {
+            return Err(("health.interval".to_owned(), "must be between 10ms and 1h, or 0s for no checks".to_owned()));
+        }
+        if self.limits.queue > QUEUE_MOST {
+            let problem = "is longer than clients should wait for nothing; at most 60s".to_owned();
+            return Err(("limits.queue".to_owned(), problem));
         }
         let minima = [
             ("header_bytes", self.limits.header_bytes.as_u64(), 1024),
@@ -321,6 +409,7 @@ impl Config {
             ("answer_bytes", self.limits.answer_bytes.as_u64(), 1024),
             ("total_answer_bytes", self.limits.total_answer_bytes.as_u64(), 1024),
             ("in_flight", self.limits.in_flight as u64, 1),
+            ("node_in_flight", self.limits.node_in_flight as u64, 1),
             ("body_bytes", self.limits.body_bytes.as_u64(), 1024),
         ];
         for (name, value, least) in minima {
@@ -348,9 +437,20 @@ impl Config {
         Ok(())
     }
 
+    /// What becomes of a request when a node fails, if its client asks for something. Who asks for less than the whole must be
+    /// allowed to.
+    pub fn partial_for(&self, asked: Option<Partial>) -> Partial {
+        match asked {
+            Some(Partial::Warn) if !self.allow_partial => self.partial,
+            Some(asked) => asked,
+            None => self.partial,
+        }
+    }
+
     /// The fleet that the configuration names.
     pub fn fleet(&self) -> Fleet {
-        let nodes = self.nodes.iter().map(|node| Node::new(node.name(), node.url.clone()));
+        let limits = &self.limits;
+        let nodes = self.nodes.iter().map(|node| node.node().bounded(limits.node_in_flight, limits.queue));
         let fleet = Fleet::new(nodes.collect(), self.placement.clone());
         match self.locate {
             Locate::Owner => fleet,
@@ -360,8 +460,41 @@ impl Config {
 }
 
 impl NodeConfig {
+    /// The node at a URL, in plain HTTP.
+    pub fn at(name: Option<String>, url: NodeUrl) -> NodeConfig {
+        NodeConfig { name, url, tls: None, credentials_file: None }
+    }
+
+    /// What is in the file with the credentials. An error never says that.
+    fn credentials(&self) -> Result<Option<Credentials>, String> {
+        let Some(file) = &self.credentials_file else { return Ok(None) };
+        let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+        let line = text.strip_suffix('\n').unwrap_or(&text);
+        let credentials = Credentials::basic(line.strip_suffix('\r').unwrap_or(line));
+        credentials.map(Some).ok_or_else(|| format!("{}: it is not one line user:password", file.display()))
+    }
+
     /// The name, given or made of the URL.
     pub fn name(&self) -> String {
         self.name.clone().unwrap_or_else(|| self.url.authority())
+    }
+
+    /// The node. One whose files cannot be read, which [`Config::load`] has checked, can be connected to by nobody.
+    fn node(&self) -> Node {
+        let credentials = self.credentials().unwrap_or_else(|problem| {
+            tracing::error!(node = self.name(), %problem, "onezot has no credentials at a node");
+            None
+        });
+        let node = Node::new(self.name(), self.url.clone()).with_credentials(credentials);
+        if !self.url.is_https() {
+            return node;
+        }
+        match Trust::load(&self.url, self.tls.as_ref().unwrap_or(&NodeTls::default())) {
+            Ok(trust) => node.trusting(trust),
+            Err(problem) => {
+                tracing::error!(node = node.name, %problem, "there is no TLS to a node");
+                node
+            }
+        }
     }
 }

@@ -1,12 +1,16 @@
 //! The door: where clients' connections come in.
 //!
 //! pingora gives each *read* of a request's header its time, so a client that sends a byte a minute holds a connection
-//! for ever. The door bounds the time in which a whole header has to come, by closing the connection.
+//! for ever. The door bounds the time in which a whole header has to come, by closing the connection; the handshake of TLS,
+//! which is made here, counts as part of the first one.
 
+use crate::tls::{self, Entered};
 use async_trait::async_trait;
 use pingora::apps::ServerApp;
 use pingora::protocols::Stream;
+use pingora::protocols::l4::stream::Stream as Tcp;
 use pingora::server::ShutdownWatch;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -28,34 +32,87 @@ pub fn request_ended() {
     let _ = BUSY.try_with(|busy| busy.send_replace(false));
 }
 
-/// An application behind the door.
-pub struct Door<A> {
-    app: Arc<A>,
-    header_within: Duration,
-    keepalive: Duration,
+/// How long a client may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// For the whole header of a request.
+    pub header: Duration,
+    /// Between two requests.
+    pub keepalive: Duration,
 }
 
-impl<A> Door<A> {
-    /// Lets connections in to `app`. A header comes whole within `header_within`; between two requests, a connection
-    /// may be idle for `keepalive`.
-    pub fn new(app: A, header_within: Duration, keepalive: Duration) -> Door<A> {
-        Door { app: Arc::new(app), header_within, keepalive }
+/// An application behind the door.
+pub struct Door<A, P> {
+    app: Arc<A>,
+    tls: Option<Arc<tls::Acceptor>>,
+    /// Whether HTTP/2 is spoken without TLS, too.
+    takes_h2c: bool,
+    patience: P,
+}
+
+impl<A, P: Fn() -> Patience> Door<A, P> {
+    /// Lets connections in to `app`, and asks `patience` how long they may take.
+    pub fn new(app: Arc<A>, patience: P) -> Door<A, P> {
+        Door { app, tls: None, takes_h2c: false, patience }
+    }
+
+    /// The same, in TLS if there is any, or with HTTP/2 in plain text if that is taken.
+    pub fn speaking(self, tls: Option<Arc<tls::Acceptor>>, takes_h2c: bool) -> Door<A, P> {
+        Door { tls, takes_h2c, ..self }
+    }
+
+    /// Lets a connection in: makes the handshake of TLS, where there is one to be made, and sees what is spoken.
+    async fn enter(&self, stream: Stream) -> io::Result<Stream> {
+        if let Some(socket) = stream.get_socket_digest() {
+            // It is looked up when it is first asked for, which may be when the connection is another's.
+            socket.peer_addr();
+        }
+        if self.tls.is_none() && !self.takes_h2c {
+            return Ok(stream);
+        }
+        let Ok(tcp) = stream.into_any().downcast::<Tcp>() else {
+            return Err(io::Error::other("a connection that is not one of TCP"));
+        };
+        let entered = match &self.tls {
+            Some(tls) => Entered::secure(tls.current(), *tcp).await?,
+            None => Entered::plain(*tcp).await?,
+        };
+        if entered.is_http2() {
+            // Its requests have tasks of their own, and pingora closes it when there is none for a while.
+            request_began();
+        }
+        Ok(Box::new(entered))
     }
 }
 
 #[async_trait]
-impl<A: ServerApp + Send + Sync + 'static> ServerApp for Door<A> {
+impl<A, P> ServerApp for Door<A, P>
+where
+    A: ServerApp + Send + Sync + 'static,
+    P: Fn() -> Patience + Send + Sync + 'static,
+{
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         let (busy, mut is_busy) = watch::channel(false);
-        let serve = BUSY.scope(busy, self.app.process_new(stream, shutdown));
+        let serve = BUSY.scope(busy, async {
+            match self.enter(stream).await {
+                Ok(stream) => self.app.process_new(stream, shutdown).await,
+                Err(error) => {
+                    tracing::debug!(%error, "a client was not let in");
+                    None
+                }
+            }
+        });
         tokio::pin!(serve);
-        let mut patience = self.header_within;
+        let mut patience = (self.patience)().header;
         loop {
             let busy = *is_busy.borrow_and_update();
             tokio::select! {
                 rest = &mut serve => return rest,
                 // Whatever happened since: requests may come and go between two looks.
-                _ = is_busy.changed() => patience = self.keepalive + self.header_within,
+                _ = is_busy.changed() => {
+                    let Patience { header, keepalive } = (self.patience)();
+                    patience = header + keepalive;
+                }
                 () = tokio::time::sleep(patience), if !busy => {
                     tracing::debug!("a client did not send the header of a request in time");
                     return None;

@@ -6,7 +6,7 @@ use crate::graphql::{GraphQl, Planning};
 use crate::onward::Sender;
 use crate::plan::{self, Plan};
 use crate::query;
-use crate::scatter::Ask;
+use crate::scatter::{Ask, Terms};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method};
 
@@ -17,10 +17,11 @@ pub fn explain(config: &Config, method: &Method, target: &str, body: Vec<u8>) ->
     let mut text = plan::Explained { plan: &plan, fleet: &fleet, method, target }.to_string();
     if matches!(plan, Plan::Documents(_)) {
         let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
-        let sender = Sender { address: None, host: None, is_trusted: false };
+        let sender = Sender { address: None, host: None, is_secure: false, subject: None, is_trusted: false };
         let (method, target, body) = (method.clone(), target.to_owned(), body.into());
         let share = Budget::new(0).share();
-        let ask = Ask { method, target, headers, sender, body, is_read: true, share };
+        let terms = Terms { partial: config.partial, until: tokio::time::Instant::now() };
+        let ask = Ask { method, target, headers, sender, body, is_read: true, share, terms };
         match GraphQl::new(config).plan(&fleet, &ask) {
             Planning::Plan(_, plan) => {
                 text.push_str(&query::Explained { plan: &plan, fleet: &fleet }.to_string());

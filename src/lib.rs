@@ -13,8 +13,10 @@
 //! ```
 //!
 //! [`rules`], [`path`], [`plan`], [`merge`] and [`page`] are pure: no I/O, no clock. [`answer`] makes every status and
-//! error body of onezot's own, [`onward`] every change to a request's header, [`config`] reads all configuration.
-//! [`server`] starts and stops a gateway, behind the [`door`] that bounds what clients may take their time for.
+//! error body of onezot's own, [`onward`] every change to a request's header, [`config`] reads all configuration. [`health`]
+//! asks nodes whether they answer, [`room`] bounds what is under way.
+//! [`server`] starts and stops a gateway, behind the [`door`] that bounds what clients may take their time for. A gateway never
+//! changes: when its configuration or its nodes do, [`succession`] puts another one in its place, behind the same [`front`].
 
 pub mod answer;
 pub mod budget;
@@ -27,7 +29,9 @@ pub mod document;
 pub mod door;
 pub mod explain;
 pub mod fleet;
+pub mod front;
 pub mod graphql;
+pub mod health;
 pub mod items;
 pub mod locate;
 pub mod merge;
@@ -39,9 +43,12 @@ pub mod pieces;
 pub mod plan;
 pub mod proxy;
 pub mod query;
+pub mod room;
 pub mod rules;
 pub mod scan;
 pub mod scatter;
 pub mod server;
 pub mod session;
+pub mod succession;
 pub mod telemetry;
+pub mod tls;

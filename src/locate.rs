@@ -172,7 +172,16 @@ impl Locator<'_> {
         let headers = self.ask.headers.iter().filter(|(name, _)| !about_body(name));
         let headers: HeaderMap = headers.map(|(name, value)| (name.clone(), value.clone())).collect();
         let (sender, share) = (self.ask.sender.clone(), self.ask.share.clone());
-        Ask { method: Method::GET, target, headers, sender, body: Bytes::new(), is_read: true, share }
+        Ask {
+            method: Method::GET,
+            target,
+            headers,
+            sender,
+            body: Bytes::new(),
+            is_read: true,
+            share,
+            terms: self.ask.terms,
+        }
     }
 }
 

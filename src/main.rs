@@ -1,5 +1,6 @@
 //! The command line of onezot.
 
+mod probe;
 #[cfg(feature = "demo")]
 mod try_out;
 
@@ -11,6 +12,7 @@ use onezot::{explain, path, server, telemetry};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// The exit code for a wrong configuration: `EX_CONFIG` of BSD's sysexits.
@@ -64,6 +66,15 @@ enum Command {
         body: Option<PathBuf>,
         #[command(flatten)]
         source: Source,
+    },
+    /// Ask a running gateway whether it is ready; exits with 0 if so, else with 1. For health checks of containers.
+    Probe {
+        /// What to ask, in plain HTTP: /readyz or /livez of a public address or of the admin listener.
+        #[arg(default_value = "http://127.0.0.1:5000/readyz")]
+        url: String,
+        /// How long to wait for the answer.
+        #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..=60))]
+        timeout: u8,
     },
     /// Print the node that owns a repository.
     Where {
@@ -134,6 +145,9 @@ fn run(command: Command) -> Result<(), Exit> {
         Command::Demo { nodes, listen } => try_out::run(nodes, listen),
         Command::Verify { file } => {
             let config = Config::load(Some(&file), [], &Flags::default())?;
+            for warning in config.warnings() {
+                eprintln!("{}: warning: {warning}", file.display());
+            }
             say(&format!("{}: ok, {} nodes\n", file.display(), config.nodes.len()))
         }
         Command::Explain { method, target, body, source } => {
@@ -145,6 +159,7 @@ fn run(command: Command) -> Result<(), Exit> {
             };
             say(&explain::explain(&config, &method, &target, body))
         }
+        Command::Probe { url, timeout } => probe::run(&url, Duration::from_secs(timeout.into())),
         Command::Where { repository, source } => {
             if !path::is_repository_name(&repository) {
                 let message = format!("{repository:?} is not the name of a repository, such as team-a/app");
@@ -171,8 +186,8 @@ fn serve(config: Config) -> Result<(), Exit> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let running = server::start(config).await.map_err(|error| Exit { message: error.to_string(), code: 1 })?;
         let mut lines = String::new();
-        for address in &running.addresses {
-            lines.push_str(&format!("onezot: listening on http://{address}\n"));
+        for url in &running.urls {
+            lines.push_str(&format!("onezot: listening on {url}\n"));
         }
         if let Some(admin) = running.admin {
             lines.push_str(&format!("onezot: admin on http://{admin}\n"));

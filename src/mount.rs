@@ -15,12 +15,13 @@
 use crate::answer::{self, Answer};
 use crate::digest::BlobDigest;
 use crate::document::Upstream;
-use crate::fleet::{Fleet, Node};
+use crate::fleet::{Fleet, Node, Pass};
 use crate::graphql::ask_for;
 use crate::graphql::response::data_of;
 use crate::path::{self, Target};
 use crate::pieces::Pieces;
 use crate::plan::Mount;
+use crate::room::{Room, Seat};
 use crate::scatter::{Ask, Failure, FailureKind, NodeAnswer, Reply, Scatter};
 use bytes::Bytes;
 use futures::future::join_all;
@@ -28,16 +29,20 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, L
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::{Map, json};
+use std::collections::HashSet;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-/// How long is searched for repositories that have a blob: the client can also upload it.
+/// How long a node is waited for that is searched for repositories that have a blob: the client can also upload it.
 const SEARCH: Duration = Duration::from_secs(5);
+/// How long is looked for a node that sends the blob, all in all.
+const FIND: Duration = Duration::from_secs(15);
 /// How many of them are tried. An image may name a layer that its repository does not have.
 const TRIED: usize = 8;
 /// How long the owner gets to drop a session that is of no use any more.
@@ -50,7 +55,7 @@ const CLEAN_UP: Duration = Duration::from_secs(5);
 /// Why the client does not wait.
 pub async fn answer<E>(
     scatter: &Scatter,
-    room: &Semaphore,
+    copies: &Copies,
     mount: &Mount,
     ask: &Ask,
     gone: impl Future<Output = E>,
@@ -62,8 +67,8 @@ pub async fn answer<E>(
     };
     let session = session_of(&begun, &mount.repository).filter(|_| begun.status == StatusCode::ACCEPTED);
     let Some(session) = session else { return Ok(answer::relay(begun)) };
-    // Without room for a copy, the client uploads the blob.
-    let Ok(_room) = room.try_acquire() else { return Ok(answer::relay(begun)) };
+    // Without room for a copy, or while another request brings the blob, the client uploads it.
+    let Some(_turn) = copies.turn(mount) else { return Ok(answer::relay(begun)) };
     let copy = Copy { scatter, mount, ask, owner, session };
     let copied = tokio::select! {
         copied = copy.make() => copied,
@@ -105,6 +110,48 @@ fn session_of(begun: &NodeAnswer, repository: &str) -> Option<String> {
     (!session.is_empty()).then_some(target)
 }
 
+/// The index of the owner, the repository and the digest of a copy.
+type Key = (usize, String, String);
+
+/// The copies that are under way: a bounded number, and one at a time of each blob to each repository.
+#[derive(Debug)]
+pub struct Copies {
+    room: Room,
+    under_way: Mutex<HashSet<Key>>,
+}
+
+/// A copy's turn; the next one's comes when this is dropped.
+struct Turn<'a> {
+    copies: &'a Copies,
+    key: Key,
+    _seat: Seat,
+}
+
+impl Copies {
+    /// Room for so many at a time.
+    pub fn new(most: usize) -> Copies {
+        Copies { room: Room::new(most, Duration::ZERO), under_way: Mutex::default() }
+    }
+
+    /// Room for so many from now on.
+    pub fn resize(&self, most: usize) {
+        self.room.resize(most, Duration::ZERO);
+    }
+
+    fn turn(&self, mount: &Mount) -> Option<Turn<'_>> {
+        let key = (mount.owner.node, mount.repository.clone(), mount.digest.as_str().to_owned());
+        let seat = self.room.try_enter()?;
+        let is_first = self.under_way.lock().insert(key.clone());
+        is_first.then(|| Turn { copies: self, key, _seat: seat })
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.copies.under_way.lock().remove(&self.key);
+    }
+}
+
 /// A blob on its way from one node to another.
 struct Copy<'a> {
     scatter: &'a Scatter,
@@ -120,13 +167,15 @@ struct Found<'a> {
     node: &'a Arc<Node>,
     body: Incoming,
     length: u64,
+    /// The blob counts at its node until it has been read.
+    pass: Option<Arc<Pass>>,
 }
 
 impl Copy<'_> {
     /// Brings the blob to the owner, if another node has it. Returns the header of the owner's answer; `None` if there is
     /// nothing to bring, and the session has not been used.
     async fn make(&self) -> Result<Option<HeaderMap>, Failure> {
-        let Some(found) = self.find().await else { return Ok(None) };
+        let Ok(Some(found)) = timeout(FIND, self.find()).await else { return Ok(None) };
         let holder = found.node.clone();
         let (owner, bytes) = (self.owner, found.length);
         let response = self.transfer(found).await?;
@@ -162,7 +211,7 @@ impl Copy<'_> {
     async fn look(&self, node: usize, repository: &str) -> Option<Found<'_>> {
         let node = self.fleet().nodes().get(node)?;
         let target = format!("/v2/{repository}/blobs/{}", self.mount.digest);
-        let response = match self.scatter.open(node, &self.request(Method::GET, target)).await {
+        let mut response = match self.scatter.open(node, &self.request(Method::GET, target)).await {
             Ok(response) if response.status() == StatusCode::OK => response,
             Ok(response) => {
                 tracing::debug!(node = node.name, repository, status = %response.status(), "no blob to mount here");
@@ -183,7 +232,8 @@ impl Copy<'_> {
         if headers.contains_key(CONTENT_ENCODING) || headers.get(CONTENT_TYPE).is_some_and(is_of_manifest) {
             return None;
         }
-        Some(Found { node, body: response.into_body(), length })
+        let pass = response.extensions_mut().remove();
+        Some(Found { node, body: response.into_body(), length, pass })
     }
 
     /// Repositories with images that name the blob, on other nodes than the owner: GraphQL says so, where nodes have it.
@@ -217,7 +267,7 @@ impl Copy<'_> {
 
     /// Sends the owner what the holder sends.
     async fn transfer(&self, found: Found<'_>) -> Result<Response<()>, Failure> {
-        let Found { node: holder, body, length } = found;
+        let Found { node: holder, body, length, pass: _pass } = found;
         let (idle, write_answer) = self.scatter.patience();
         let separator = if self.session.contains('?') { '&' } else { '?' };
         let target = format!("{}{separator}digest={}", self.session, self.mount.digest);
@@ -261,7 +311,16 @@ impl Copy<'_> {
         }
         let is_read = method.is_safe();
         let (sender, share) = (self.ask.sender.clone(), self.ask.share.clone());
-        Ask { method, target, headers, sender, body: Bytes::new(), is_read, share }
+        Ask {
+            method,
+            target,
+            headers,
+            sender,
+            body: Bytes::new(),
+            is_read,
+            share,
+            terms: self.scatter.terms(self.ask.terms.partial),
+        }
     }
 
     fn fleet(&self) -> &Fleet {

@@ -1,6 +1,7 @@
 //! The header of a request on its way to a node: what is dropped, what is set. One list for both ways to a node, the
 //! stream and the fan-out.
 
+use crate::config::Partial;
 use crate::fleet::Node;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use std::net::IpAddr;
@@ -11,6 +12,18 @@ const HOP_COUNT: HeaderName = HeaderName::from_static("x-zot-cluster-hop-count")
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// What a client asks for, and what an answer that lacks nodes says of them. Nodes do not get it.
+pub const PARTIAL: HeaderName = HeaderName::from_static("x-onezot-partial");
+
+/// What a client asks to become of its request when a node fails; what is neither is no wish.
+pub fn asked_partial(headers: &HeaderMap) -> Option<Partial> {
+    let asked = headers.get(PARTIAL)?.as_bytes();
+    [(Partial::Fail, "fail"), (Partial::Warn, "warn")]
+        .into_iter()
+        .find(|(_, name)| asked.eq_ignore_ascii_case(name.as_bytes()))
+        .map(|(partial, _)| partial)
+}
 
 /// Headers that speak of one connection, not of the request (RFC 9110 section 7.6.1).
 const HOP_BY_HOP: [HeaderName; 9] = [
@@ -44,6 +57,11 @@ pub struct Sender {
     pub address: Option<IpAddr>,
     /// The `Host` that the client asked for.
     pub host: Option<HeaderValue>,
+    /// Whether the client came in TLS.
+    pub is_secure: bool,
+    /// The header that tells of the client's certificate, if there is to be one, and whom the certificate is for, if it
+    /// has one.
+    pub subject: Option<Edit>,
     /// Whether the client is a proxy whose word on its own clients counts.
     pub is_trusted: bool,
 }
@@ -63,11 +81,13 @@ pub fn edits(node: &Node, sender: &Sender, headers: &HeaderMap) -> Vec<Edit> {
     });
     let mut edits = vec![
         (HOP_COUNT, None),
+        (PARTIAL, None),
         (header::HOST, HeaderValue::from_str(&node.url.authority()).ok()),
         (FORWARDED_FOR, forwarded_for),
     ];
     if !told(&FORWARDED_PROTO) {
-        edits.push((FORWARDED_PROTO, Some(HeaderValue::from_static("http"))));
+        let scheme = if sender.is_secure { "https" } else { "http" };
+        edits.push((FORWARDED_PROTO, Some(HeaderValue::from_static(scheme))));
     }
     if !told(&FORWARDED_HOST) {
         edits.push((FORWARDED_HOST, sender.host.clone()));
@@ -75,20 +95,31 @@ pub fn edits(node: &Node, sender: &Sender, headers: &HeaderMap) -> Vec<Edit> {
     if !sender.is_trusted {
         edits.push((header::FORWARDED, None));
     }
+    edits.extend(sender.subject.clone());
     edits
+}
+
+/// The fields that a header says to be of its connection.
+fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
+    let lines = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    lines.flat_map(|value| value.split(',')).filter_map(|name| name.trim().parse().ok()).collect()
+}
+
+/// What of a node's answer speaks of the connection to the node, and is nothing to the client. What speaks of how the body
+/// is sent is not in it: pingora sees to that.
+pub fn of_the_connection(answer: &HeaderMap) -> Vec<HeaderName> {
+    let mut names = nominated(answer);
+    names.extend(["keep-alive", "proxy-connection"].map(HeaderName::from_static));
+    names.retain(|name| {
+        answer.contains_key(name) && *name != header::TRANSFER_ENCODING && *name != header::CONTENT_LENGTH
+    });
+    names
 }
 
 /// The header of one node's part of a fan-out.
 pub fn for_fan_out(node: &Node, sender: &Sender, client: &HeaderMap) -> HeaderMap {
     let mut headers = client.clone();
-    let nominated: Vec<HeaderName> = client
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .collect();
-    for name in nominated.iter().chain(&HOP_BY_HOP).chain(&NOT_FOR_A_FAN_OUT) {
+    for name in nominated(client).iter().chain(&HOP_BY_HOP).chain(&NOT_FOR_A_FAN_OUT) {
         headers.remove(name);
     }
     for (name, value) in edits(node, sender, client) {
@@ -116,8 +147,10 @@ mod tests {
             ("cookie", "session=x"),
             ("user-agent", "docker/27"),
             ("x-zot-cluster-hop-count", "1"),
+            ("x-onezot-partial", "warn"),
             ("connection", "close, X-Mine"),
             ("x-mine", "1"),
+            ("x-mine-too", "CN=root"),
             ("range", "bytes=0-1"),
             ("if-none-match", "\"x\""),
             ("accept-encoding", "gzip"),
@@ -130,6 +163,8 @@ mod tests {
         let sender = Sender {
             address: Some("203.0.113.9".parse().unwrap()),
             host: Some(HeaderValue::from_static("registry.example")),
+            is_secure: false,
+            subject: Some((HeaderName::from_static("x-mine-too"), None)),
             is_trusted: false,
         };
         let lines = |sender: &Sender| {
@@ -151,6 +186,11 @@ mod tests {
                 "x-forwarded-proto: http",
             ]
         );
+        let known = Some((HeaderName::from_static("x-mine-too"), Some(HeaderValue::from_static("CN=alice"))));
+        let secure = lines(&Sender { is_secure: true, subject: known, ..sender.clone() });
+        for line in ["x-forwarded-proto: https", "x-mine-too: CN=alice"] {
+            assert!(secure.contains(&line.to_owned()), "{secure:?}");
+        }
         assert_eq!(
             lines(&Sender { is_trusted: true, ..sender }),
             [

@@ -4,17 +4,19 @@
 mod located;
 
 use crate::answer::{self, Answer};
-use crate::config::{Config, Partial};
+use crate::config::{Config, FieldName, Partial};
 use crate::door;
-use crate::fleet::{Fleet, Node};
+use crate::fleet::{By, Fleet, Node, Pass};
 use crate::graphql::{GraphQl, Planning};
-use crate::mount;
+use crate::mount::{self, Copies};
 use crate::onward::{self, Sender};
 use crate::path::origin_form;
 use crate::plan::{self, CatalogAsk, Mount, Plan, Refusal, To};
 use crate::query::DocumentPlan;
+use crate::room::Room;
 use crate::rules::NOWHERE;
 use crate::scatter::{Ask, Failure, FailureKind, Scatter, Verdict};
+use crate::tls;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use http::header::{self, HOST, LOCATION};
@@ -29,7 +31,6 @@ use pingora::upstreams::peer::Peer as _;
 use pingora::{ErrorSource, ImmutStr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
@@ -50,11 +51,12 @@ const BODY_DRAIN: Duration = Duration::from_secs(5);
 pub struct Gateway {
     config: Arc<Config>,
     fleet: Arc<Fleet>,
-    scatter: Scatter,
+    scatter: Arc<Scatter>,
     graphql: Arc<GraphQl>,
     in_flight: TaskTracker,
-    /// One permit for each request that is answered from what several nodes say.
-    merges: Semaphore,
+    /// For requests that are answered from what several nodes say.
+    merges: Arc<Room>,
+    copies: Arc<Copies>,
 }
 
 /// What is known of one request while it is under way.
@@ -70,6 +72,10 @@ pub struct Ctx {
     addresses_tried: usize,
     /// How often the request has been sent again on a fresh connection.
     resent: u32,
+    /// Held as long as the request is under way at the node.
+    pass: Option<Pass>,
+    /// When it was sent there.
+    sent: Instant,
     sender: Option<Sender>,
     /// The target that a node gets instead of the client's.
     in_its_place: Option<String>,
@@ -104,15 +110,42 @@ impl Ctx {
 impl Gateway {
     /// A gateway for `fleet`. `in_flight` counts the requests under way.
     pub fn new(config: Arc<Config>, fleet: Arc<Fleet>, in_flight: TaskTracker) -> Gateway {
-        let scatter = Scatter::new(&config, fleet.clone());
+        let scatter = Arc::new(Scatter::new(&config, fleet.clone()));
         let graphql = Arc::new(GraphQl::new(&config));
-        let merges = Semaphore::new(config.limits.in_flight.min(Semaphore::MAX_PERMITS));
-        Gateway { config, fleet, scatter, graphql, in_flight, merges }
+        let merges = Arc::new(Room::new(config.limits.in_flight, config.limits.queue));
+        let copies = Arc::new(Copies::new(config.limits.mounts));
+        Gateway { config, fleet, scatter, graphql, in_flight, merges, copies }
+    }
+
+    /// The gateway that takes the place of this one: with another configuration or fleet, and with what is known by
+    /// now of credentials and documents. Limits hold over both together.
+    pub fn succeeded_by(&self, config: Arc<Config>, fleet: Arc<Fleet>) -> Gateway {
+        let scatter = Arc::new(self.scatter.succeeded_by(&self.config, &config, fleet.clone()));
+        let graphql = Arc::new(self.graphql.succeeded_by(&config, fleet.has_the_nodes_of(&self.fleet)));
+        self.merges.resize(config.limits.in_flight, config.limits.queue);
+        self.copies.resize(config.limits.mounts);
+        let (in_flight, merges, copies) = (self.in_flight.clone(), self.merges.clone(), self.copies.clone());
+        Gateway { config, fleet, scatter, graphql, in_flight, merges, copies }
+    }
+
+    /// Its configuration.
+    pub fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    /// Its nodes.
+    pub fn fleet(&self) -> &Arc<Fleet> {
+        &self.fleet
     }
 
     /// What it keeps of documents.
-    pub fn graphql(&self) -> Arc<GraphQl> {
-        self.graphql.clone()
+    pub fn graphql(&self) -> &GraphQl {
+        &self.graphql
+    }
+
+    /// What asks the nodes.
+    pub fn scatter(&self) -> Arc<Scatter> {
+        self.scatter.clone()
     }
 
     /// Refuses what no registry could answer, before the path is looked at.
@@ -129,6 +162,23 @@ impl Gateway {
         None
     }
 
+    /// Who sent a request.
+    fn sender(&self, session: &Session) -> Sender {
+        let address = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
+        let proxies = &self.config.trusted_proxies;
+        let is_trusted = address.is_some_and(|address| proxies.iter().any(|range| range.contains(address)));
+        let tls = session.digest().and_then(|digest| digest.ssl_digest.as_ref());
+        let subject = self.config.client_subject_header.as_ref().map(|FieldName(name)| {
+            let subject = tls.and_then(|tls| tls::subject(tls));
+            (name.clone(), subject.and_then(|subject| HeaderValue::from_str(subject).ok()))
+        });
+        let header = session.req_header();
+        // In HTTP/2, it is the authority.
+        let authority = || HeaderValue::from_str(header.uri.authority()?.as_str()).ok();
+        let host = header.headers.get(HOST).cloned().or_else(authority);
+        Sender { address, host, is_secure: tls.is_some(), subject, is_trusted }
+    }
+
     /// A request as it came, without its body.
     fn ask_of(&self, header: &RequestHeader, sender: Sender) -> Ask {
         Ask {
@@ -140,6 +190,7 @@ impl Gateway {
             body: Bytes::new(),
             is_read: header.method.is_safe(),
             share: self.scatter.share(),
+            terms: self.scatter.terms(self.config.partial_for(onward::asked_partial(&header.headers))),
         }
     }
 
@@ -154,7 +205,7 @@ impl Gateway {
     async fn answer_catalog(&self, catalog: CatalogAsk, ask: Ask) -> Answer {
         let CatalogAsk { upstream, target, page } = catalog;
         let ask = Ask { target: upstream, ..ask };
-        match self.scatter.catalogs(&ask).await.judge(self.config.partial) {
+        match self.scatter.catalogs(&ask).await.judge(ask.terms.partial) {
             Verdict::Parts { parts, headers, mut failures } => {
                 let whole = crate::merge::catalogs(parts);
                 let is_missing = !page.last.is_empty() && !whole.contains(&page.last);
@@ -164,7 +215,7 @@ impl Gateway {
                         Err(failure) => {
                             let Failure { node, kind, cause } = &failure;
                             tracing::warn!(node, %kind, cause, "a node failed in a fan-out");
-                            if self.config.partial == Partial::Fail {
+                            if ask.terms.partial == Partial::Fail {
                                 return answer::fan_out_failed("the catalog would be incomplete", &[failure]);
                             }
                             if failures.iter().all(|known| known.node != failure.node) {
@@ -174,7 +225,7 @@ impl Gateway {
                         }
                     };
                 let cut = page.cut(&whole, is_hidden);
-                answer::catalog(headers, cut.entries, cut.link.as_deref(), &failures)
+                answer::catalog(headers, cut.entries, cut.link.as_deref(), self.fleet.nodes().len(), &failures)
             }
             Verdict::Refused(refusal) => answer::relay(refusal),
             Verdict::Failed(failures) => answer::fan_out_failed("the catalog would be incomplete", &failures),
@@ -187,13 +238,14 @@ impl Gateway {
             Ok(body) => body,
             Err(refusal) => return Ok(refusal),
         };
-        let ask = Ask { body, ..ask };
+        let terms = self.scatter.terms(ask.terms.partial);
+        let ask = Ask { body, terms, ..ask };
         // A broadcast writes: a node that lacks it is always an error, whatever is allowed for reads.
         let gathered = self.scatter.broadcast(&ask).await;
         let accepted = gathered.accepted();
         Ok(match gathered.judge(Partial::Fail) {
             Verdict::Parts { mut parts, .. } => {
-                parts.drain(..).next().map_or_else(answer::internal_error, answer::relay)
+                parts.drain(..).next().map_or_else(answer::internal_error, answer::accepted)
             }
             Verdict::Refused(refusal) => answer::relay(refusal),
             Verdict::Failed(failures) => {
@@ -207,7 +259,7 @@ impl Gateway {
     async fn answer_mount(&self, session: &mut Session, mount: &Mount, ask: &Ask) -> Result<Answer> {
         let idle = session.as_mut().read_body_or_idle(false);
         let gone = async { idle.await.err().unwrap_or_else(|| Error::new(ErrorType::ConnectionClosed)) };
-        mount::answer(&self.scatter, &self.merges, mount, ask, gone).await.map_err(Error::into_down)
+        mount::answer(&self.scatter, &self.copies, mount, ask, gone).await.map_err(Error::into_down)
     }
 
     /// Answers a GraphQL request; `None` if it streams as it came to the node that the context then names.
@@ -222,7 +274,9 @@ impl Gateway {
                 Err(refusal) => return Ok(Some(refusal)),
             }
         };
-        let ask = Ask { body, is_read: true, ..ask };
+        // The time that the client took is its own.
+        let terms = self.scatter.terms(ask.terms.partial);
+        let ask = Ask { body, is_read: true, terms, ..ask };
         let mut planning = self.plan_document(&ask).await;
         if self.fleet.locates()
             && let Planning::Plan(_, plan) = &planning
@@ -271,6 +325,15 @@ impl Gateway {
         }
     }
 
+    /// Notes that a node failed what was sent to it.
+    fn note(&self, node: &Node, failure: &Failure, sent: Instant) {
+        if failure.kind == FailureKind::Late {
+            self.fleet.was_late(node, By::Request, sent, &failure.cause);
+        } else {
+            self.fleet.was_unreachable(node, &failure.cause);
+        }
+    }
+
     /// What an answer's `Location` is for the client, when it is at a node.
     fn relative_location(&self, headers: &HeaderMap) -> Option<HeaderValue> {
         let location = headers.get(LOCATION)?.to_str().ok()?;
@@ -278,7 +341,7 @@ impl Gateway {
     }
 
     fn peer(&self, node: &Node, method: &Method, ctx: &Ctx) -> Option<HttpPeer> {
-        let mut peer = HttpPeer::new(node.address()?, false, String::new());
+        let mut peer = tls::peer(node, node.address()?)?;
         let timeouts = &self.config.timeouts;
         peer.options.connection_timeout = Some(timeouts.connect);
         peer.options.total_connection_timeout = Some(timeouts.connect);
@@ -307,6 +370,8 @@ impl ProxyHttp for Gateway {
             in_a_hurry: false,
             addresses_tried: 0,
             resent: 0,
+            pass: None,
+            sent: Instant::now(),
             sender: None,
             in_its_place: None,
             reading: None,
@@ -343,11 +408,7 @@ impl ProxyHttp for Gateway {
         if let Some(target) = std::str::from_utf8(session.req_header().raw_path()).ok().and_then(origin_form) {
             session.req_header_mut().set_raw_path(target.as_bytes())?;
         }
-        let header = session.req_header();
-        let address = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
-        let proxies = &self.config.trusted_proxies;
-        let is_trusted = address.is_some_and(|address| proxies.iter().any(|range| range.contains(address)));
-        let sender = Sender { address, host: header.headers.get(HOST).cloned(), is_trusted };
+        let sender = self.sender(session);
         let has_body = !session.as_mut().is_body_done();
         let header = session.req_header();
         let mut plan = self.plan(header, has_body);
@@ -358,8 +419,8 @@ impl ProxyHttp for Gateway {
             plan = self.plan(session.req_header(), has_body);
         }
         let is_merged = matches!(plan, Plan::Catalog(..) | Plan::Broadcast(_) | Plan::Documents(_));
-        let permit = is_merged.then(|| self.merges.try_acquire());
-        if matches!(permit, Some(Err(_))) {
+        let seat = if is_merged { self.merges.enter().await } else { None };
+        if is_merged && seat.is_none() {
             return send(session, answer::busy()).await;
         }
         let mut own = match plan {
@@ -427,15 +488,28 @@ impl ProxyHttp for Gateway {
     }
 
     async fn upstream_peer(&self, session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
-        while let Some(node) = ctx.node(&self.fleet) {
-            match self.peer(node, &session.req_header().method, ctx) {
-                Some(peer) => return Ok(Box::new(peer)),
-                None => {
-                    self.fleet.was_unreachable(node);
-                    ctx.failure = Some(down(node, "its name has not been resolved"));
-                    ctx.tried += 1;
+        // Nothing has been sent to a node that is not asked, so that any request may go to the next.
+        while let Some(node) = ctx.node(&self.fleet).cloned() {
+            let Some(peer) = self.peer(&node, &session.req_header().method, ctx) else {
+                let cause = "its name has not been resolved, or the files for TLS to it cannot be read";
+                self.fleet.was_unreachable(&node, cause);
+                ctx.failure = Some(down(&node, cause));
+                ctx.tried += 1;
+                continue;
+            };
+            if ctx.pass.as_ref().is_none_or(|pass| !pass.is_for(&node)) {
+                ctx.pass = None;
+                match node.admit().await {
+                    Ok(pass) => ctx.pass = Some(pass),
+                    Err(denied) => {
+                        ctx.failure = Some(Failure::denied(&node, denied));
+                        ctx.tried += 1;
+                        continue;
+                    }
                 }
             }
+            ctx.sent = Instant::now();
+            return Ok(Box::new(peer));
         }
         let mut error = Error::explain(ErrorType::ConnectError, "no node is left to try");
         error.as_up();
@@ -450,7 +524,7 @@ impl ProxyHttp for Gateway {
         mut error: Box<Error>,
     ) -> Box<Error> {
         let Some(node) = ctx.node(&self.fleet) else { return error };
-        ctx.failure = Some(failure_of(node, &error));
+        let failure = failure_of(node, &error);
         if let Some(&address) = peer.address().as_inet() {
             node.address_failed(address);
         }
@@ -460,9 +534,10 @@ impl ProxyHttp for Gateway {
         let retry = if ctx.addresses_tried < node.addresses().len() {
             true
         } else {
-            self.fleet.was_unreachable(node);
+            self.note(node, &failure, ctx.sent);
             session.req_header().method.is_safe() && ctx.go_on()
         };
+        ctx.failure = Some(failure);
         error.set_retry(retry);
         error
     }
@@ -476,6 +551,12 @@ impl ProxyHttp for Gateway {
         client_reused: bool,
     ) -> Box<Error> {
         let upstream = *error.esource() == ErrorSource::Upstream;
+        // pingora has no timer for a body that comes in HTTP/2: the node is waited for in vain, and is not to blame.
+        let is_clients = upstream && session.is_http2() && *error.etype() == ErrorType::ReadTimedout;
+        if is_clients && !session.as_mut().is_body_done() {
+            error.as_down();
+            return error;
+        }
         if let Some(node) = ctx.node(&self.fleet).filter(|_| upstream && *error.etype() != ErrorType::new(UNKNOWN)) {
             ctx.failure = Some(failure_of(node, &error));
         }
@@ -492,11 +573,12 @@ impl ProxyHttp for Gateway {
         if may_repeat && stale {
             ctx.resent += 1;
         } else {
-            let late = ctx.failure.as_ref().is_some_and(|failure| failure.kind == FailureKind::Late);
             let failed = ctx.node(&self.fleet).filter(|_| upstream);
             let go_on = may_repeat && ctx.go_on();
-            if let Some(node) = failed.filter(|_| late || go_on) {
-                self.fleet.was_unreachable(node);
+            if let (Some(node), Some(failure)) = (failed, &ctx.failure)
+                && (go_on || failure.kind == FailureKind::Late)
+            {
+                self.note(node, failure, ctx.sent);
             }
             error.set_retry(go_on);
         }
@@ -525,16 +607,21 @@ impl ProxyHttp for Gateway {
     }
 
     async fn response_filter(&self, session: &mut Session, upstream: &mut ResponseHeader, ctx: &mut Ctx) -> Result<()> {
+        if let Some(node) = ctx.node(&self.fleet) {
+            self.fleet.was_heard(node);
+        }
         self.absent(upstream.status, ctx).await?;
         close_when_stopping(session);
+        if upstream.status != StatusCode::SWITCHING_PROTOCOLS {
+            for name in onward::of_the_connection(&upstream.headers) {
+                upstream.remove_header(&name);
+            }
+        }
         if session.req_header().version < Version::HTTP_11 {
             // Chunks are unknown to it: without a length, the end of the connection is the end of the body.
             if upstream.remove_header(&header::TRANSFER_ENCODING).is_some() {
                 session.set_keepalive(None);
             }
-        }
-        if let Some(node) = ctx.node(&self.fleet) {
-            node.was_reached();
         }
         if let Some(relative) = self.relative_location(&upstream.headers) {
             upstream.insert_header(LOCATION, relative)?;
@@ -546,6 +633,19 @@ impl ProxyHttp for Gateway {
             upstream.insert_header(LOCATION, marked)?;
         }
         Ok(())
+    }
+
+    fn response_body_filter(
+        &self,
+        _: &mut Session,
+        body: &mut Option<Bytes>,
+        _: bool,
+        ctx: &mut Ctx,
+    ) -> Result<Option<Duration>> {
+        if let Some(node) = ctx.node(&self.fleet).filter(|_| body.is_some()) {
+            self.fleet.was_heard(node);
+        }
+        Ok(None)
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Ctx) -> FailToProxy {

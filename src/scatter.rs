@@ -5,29 +5,31 @@
 
 use crate::budget::{Budget, Share};
 use crate::config::{Config, Partial};
-use crate::fleet::{Fleet, Node};
+use crate::fleet::{By, Denied, Fleet, Node, Pass};
 use crate::graphql::refusal_kind;
 use crate::onward::{self, Sender};
 use crate::page;
 use crate::pieces::{Outgoing, Pieces};
 use crate::plan::To;
+use crate::tls::NodeConnector;
 use bytes::{Bytes, BytesMut};
 use futures::future::join_all;
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, LINK};
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, LINK, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Either, Full};
 use hyper::body::{Body, Incoming};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::Name;
 use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use parking_lot::Mutex;
 use std::error::Error as _;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant as Began};
 use tokio::time::{Instant, timeout, timeout_at};
 
 /// How long credentials that a node accepted need no trial at one node before all are asked.
@@ -54,6 +56,17 @@ pub struct Ask {
     pub is_read: bool,
     /// What its answers may take of the memory.
     pub share: Arc<Share>,
+    /// What holds for all that is asked for it.
+    pub terms: Terms,
+}
+
+/// What holds for all that nodes are asked for one request.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms {
+    /// What becomes of it when a node fails.
+    pub partial: Partial,
+    /// When all answers must be there.
+    pub until: Instant,
 }
 
 /// A node's whole answer.
@@ -102,6 +115,8 @@ pub enum FailureKind {
     TooLarge,
     /// There is no room for its answer beside those of other requests.
     NoRoom,
+    /// Too many requests are under way there.
+    Busy,
     /// It refused what another node accepted.
     Refused(StatusCode),
     /// It answered a GraphQL error where another node gave data.
@@ -116,9 +131,28 @@ impl fmt::Display for FailureKind {
             FailureKind::Unusable => f.write_str("gave an answer that cannot be used"),
             FailureKind::TooLarge => f.write_str("gave an answer that is too large"),
             FailureKind::NoRoom => f.write_str("gave an answer for which there is no room at the moment"),
+            FailureKind::Busy => f.write_str("is asked as much as it may be at the moment"),
             FailureKind::Refused(status) => write!(f, "answered {}", status.as_u16()),
             FailureKind::Said(message) => write!(f, "says: {message}"),
         }
+    }
+}
+
+impl FailureKind {
+    /// Whether it is for want of room in onezot, and says nothing of the node.
+    pub fn is_want_of_room(&self) -> bool {
+        matches!(self, FailureKind::NoRoom | FailureKind::Busy)
+    }
+}
+
+impl Failure {
+    /// Of a request that is not sent, because of what is known of its node.
+    pub fn denied(node: &Node, denied: Denied) -> Failure {
+        let (kind, cause) = match denied {
+            Denied::Silent => (FailureKind::Late, format!("known to be silent since {}", node.health.since())),
+            Denied::Full => (FailureKind::Busy, "limits.node_in_flight is reached".to_owned()),
+        };
+        Failure { node: node.name.clone(), kind, cause }
     }
 }
 
@@ -175,7 +209,9 @@ impl<T> Gathered<T> {
                 }
                 Ok(Reply::Refusal(answer)) => {
                     let about_credentials = matches!(answer.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
-                    let is_final = !answer.status.is_server_error() && (all_refuse || about_credentials);
+                    // No registry redirects what is asked of all; where a single node leads, the others are not.
+                    let is_answer = !answer.status.is_server_error() && !answer.status.is_redirection();
+                    let is_final = is_answer && (all_refuse || about_credentials);
                     if self.lead == Some(index) && is_final {
                         return Verdict::Refused(answer);
                     }
@@ -192,7 +228,7 @@ impl<T> Gathered<T> {
             tracing::warn!(node, %kind, cause, "a node failed in a fan-out");
         }
         // What there was no room for is not missing at the node.
-        let may_lack = partial == Partial::Warn && failures.iter().all(|failure| failure.kind != FailureKind::NoRoom);
+        let may_lack = partial == Partial::Warn && !failures.iter().any(|failure| failure.kind.is_want_of_room());
         match headers {
             Some(headers) if failures.is_empty() || may_lack => Verdict::Parts { parts, headers, failures },
             _ => Verdict::Failed(failures),
@@ -233,15 +269,29 @@ enum Lead {
     UntilAccepted,
 }
 
+type NodeClient = Client<NodeConnector<HttpConnector<FleetNames>>, Outgoing>;
+
+/// A client for the nodes of `fleet`, which resolves names in this way, with a pool of connections of its own.
+fn client(config: &Config, fleet: &Fleet, names: FleetNames) -> NodeClient {
+    let mut connector = HttpConnector::new_with_resolver(names);
+    connector.set_connect_timeout(Some(config.timeouts.connect));
+    connector.set_nodelay(true);
+    // What is not plain is left to the connector around it.
+    connector.enforce_http(false);
+    let connector = NodeConnector::new(connector, fleet, config.timeouts.connect);
+    Client::builder(TokioExecutor::new()).pool_idle_timeout(POOL_IDLE).pool_timer(TokioTimer::new()).build(connector)
+}
+
 /// The fan-out client: one pool of connections for all nodes.
 pub struct Scatter {
     fleet: Arc<Fleet>,
-    client: Client<HttpConnector<FleetNames>, Outgoing>,
+    client: NodeClient,
+    /// How the client resolves names.
+    names: FleetNames,
     headers: Duration,
     write_answer: Duration,
     idle: Duration,
     total: Duration,
-    partial: Partial,
     answer_bytes: usize,
     budget: Arc<Budget>,
     accepted: moka::sync::Cache<u64, ()>,
@@ -251,25 +301,47 @@ pub struct Scatter {
 impl Scatter {
     /// A client for the nodes of `fleet`.
     pub fn new(config: &Config, fleet: Arc<Fleet>) -> Scatter {
-        let mut connector = HttpConnector::new_with_resolver(FleetNames(fleet.clone()));
-        connector.set_connect_timeout(Some(config.timeouts.connect));
-        connector.set_nodelay(true);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_idle_timeout(POOL_IDLE)
-            .pool_timer(TokioTimer::new())
-            .build(connector);
+        let names = FleetNames::default();
+        names.add(&fleet);
+        let client = client(config, &fleet, names.clone());
         Scatter {
             fleet,
             client,
+            names,
             headers: config.timeouts.headers,
             write_answer: config.timeouts.write_answer,
             idle: config.timeouts.idle,
             total: config.timeouts.total,
-            partial: config.partial,
             answer_bytes: usize::try_from(config.limits.answer_bytes.as_u64()).unwrap_or(usize::MAX),
             budget: Budget::new(config.limits.total_answer_bytes.as_u64()),
             accepted: moka::sync::Cache::builder().max_capacity(ACCEPTED_MOST).time_to_live(ACCEPTED_FOR).build(),
             hasher: RandomState::new(),
+        }
+    }
+
+    /// What holds for a request that begins now.
+    pub fn terms(&self, partial: Partial) -> Terms {
+        Terms { partial, until: Instant::now() + self.total }
+    }
+
+    /// The same for another fleet, with the same budget, credentials, and, if connections are made alike, connections.
+    pub fn succeeded_by(&self, before: &Config, config: &Config, fleet: Arc<Fleet>) -> Scatter {
+        let fresh = Scatter::new(config, fleet);
+        self.budget.resize(config.limits.total_answer_bytes.as_u64());
+        let alike = before.timeouts.connect == config.timeouts.connect && fresh.fleet.is_secured_by(&self.fleet);
+        let (client, names) = if alike {
+            self.names.add(&fresh.fleet);
+            (self.client.clone(), self.names.clone())
+        } else {
+            (fresh.client, fresh.names)
+        };
+        Scatter {
+            client,
+            names,
+            budget: self.budget.clone(),
+            accepted: self.accepted.clone(),
+            hasher: self.hasher.clone(),
+            ..fresh
         }
     }
 
@@ -280,7 +352,7 @@ impl Scatter {
 
     /// Every node's whole catalog.
     pub async fn catalogs(&self, ask: &Ask) -> Gathered<Vec<String>> {
-        self.gather(ask, Lead::UntilAccepted, self.partial, |node, until| self.catalog(node, ask, until)).await
+        self.gather(ask, Lead::UntilAccepted, ask.terms.partial, |node| self.catalog(node, ask)).await
     }
 
     /// Whether the owner of `last`, asked for the client's own page, has something behind it. Then it has `last`, too,
@@ -291,8 +363,7 @@ impl Scatter {
     /// The owner's failure: nobody else knows.
     pub async fn continues_after(&self, ask: &Ask, last: &str, page: &str) -> Result<bool, Failure> {
         let Some(owner) = self.fleet.nodes().get(self.fleet.owner(last).node) else { return Ok(false) };
-        let deadline = Instant::now() + self.total;
-        let answer = self.ask(owner.clone(), ask, page, self.answer_bytes, deadline).await?;
+        let answer = self.ask(owner.clone(), ask, page, self.answer_bytes).await?;
         if answer.status != StatusCode::OK {
             let kind = FailureKind::Refused(answer.status);
             return Err(Failure { node: answer.name, kind, cause: format!("page {page} of its catalog") });
@@ -313,9 +384,8 @@ impl Scatter {
     /// The node's failure; of several, the first one's.
     pub async fn one(&self, to: &To, ask: &Ask) -> Result<NodeAnswer, Failure> {
         let mut first = None;
-        let deadline = Instant::now() + self.total;
         for node in to.candidates(&self.fleet).into_iter().filter_map(|index| self.fleet.nodes().get(index)) {
-            let answer = self.ask(node.clone(), ask, &ask.target, self.answer_bytes, deadline).await;
+            let answer = self.ask(node.clone(), ask, &ask.target, self.answer_bytes).await;
             match answer.and_then(no_server_error) {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => {
@@ -338,8 +408,8 @@ impl Scatter {
     /// Every node's answer to a document; `part` says whether an answer is a part.
     pub async fn documents(&self, ask: &Ask, part: impl Fn(NodeAnswer) -> Outcome<NodeAnswer>) -> Gathered<NodeAnswer> {
         let part = &part;
-        self.gather(ask, Lead::UntilAccepted, self.partial, |node, deadline| async move {
-            part(self.ask(node, ask, &ask.target, self.answer_bytes, deadline).await?)
+        self.gather(ask, Lead::UntilAccepted, ask.terms.partial, |node| async move {
+            part(self.ask(node, ask, &ask.target, self.answer_bytes).await?)
         })
         .await
     }
@@ -354,7 +424,7 @@ impl Scatter {
             let cause = "there is no such node".to_owned();
             return Err(Failure { node: String::new(), kind: FailureKind::Down, cause });
         };
-        self.ask(node.clone(), ask, &ask.target, self.answer_bytes, Instant::now() + self.total).await
+        self.ask(node.clone(), ask, &ask.target, self.answer_bytes).await
     }
 
     /// The answers of several nodes (by their index), each to a request of its own; `part` says whether an answer is a
@@ -364,10 +434,10 @@ impl Scatter {
         asks: &[(usize, Ask)],
         part: impl Fn(NodeAnswer) -> Outcome<NodeAnswer>,
     ) -> Gathered<NodeAnswer> {
-        let (part, deadline) = (&part, Instant::now() + self.total);
+        let part = &part;
         let asked = asks.iter().filter_map(|(node, ask)| Some((self.fleet.nodes().get(*node)?, ask)));
         let replies = asked.map(|(node, ask)| async move {
-            let answer = self.ask(node.clone(), ask, &ask.target, self.answer_bytes, deadline).await;
+            let answer = self.ask(node.clone(), ask, &ask.target, self.answer_bytes).await;
             (node.clone(), answer.and_then(part))
         });
         Gathered { lead: None, replies: join_all(replies).await }
@@ -387,9 +457,9 @@ impl Scatter {
 
     /// The same request to every node; a part is an answer below 400.
     pub async fn broadcast(&self, ask: &Ask) -> Gathered<NodeAnswer> {
-        self.gather(ask, Lead::Always, Partial::Fail, |node, deadline| async move {
-            let answer = self.ask(node, ask, &ask.target, self.answer_bytes, deadline).await?;
-            let is_refusal = answer.status.is_client_error() || answer.status.is_server_error();
+        self.gather(ask, Lead::Always, Partial::Fail, |node| async move {
+            let answer = self.ask(node, ask, &ask.target, self.answer_bytes).await?;
+            let is_refusal = !answer.status.is_success();
             Ok(if is_refusal {
                 Reply::Refusal(answer)
             } else {
@@ -404,15 +474,14 @@ impl Scatter {
     /// the rest is not asked any more.
     async fn gather<T, F, R>(&self, ask: &Ask, lead: Lead, partial: Partial, one: F) -> Gathered<T>
     where
-        F: Fn(Arc<Node>, Instant) -> R,
+        F: Fn(Arc<Node>) -> R,
         R: Future<Output = Outcome<T>>,
     {
         let nodes = self.fleet.nodes();
-        let deadline = Instant::now() + self.total;
         let mut replies: Vec<(Arc<Node>, Outcome<T>)> = Vec::with_capacity(nodes.len());
         if lead == Lead::Always || !self.accepts(&ask.headers) {
             for node in nodes {
-                let reply = one(node.clone(), deadline).await;
+                let reply = one(node.clone()).await;
                 let refused = matches!(reply, Ok(Reply::Refusal(_)));
                 let answered = reply.is_ok();
                 replies.push((node.clone(), reply));
@@ -428,9 +497,7 @@ impl Scatter {
             }
         }
         let rest = &nodes[replies.len()..];
-        replies.extend(
-            join_all(rest.iter().map(|node| async { (node.clone(), one(node.clone(), deadline).await) })).await,
-        );
+        replies.extend(join_all(rest.iter().map(|node| async { (node.clone(), one(node.clone()).await) })).await);
         let lead = replies.iter().position(|(_, reply)| reply.is_ok());
         let accepted = lead.is_some_and(|lead| matches!(replies[lead].1, Ok(Reply::Part(..))));
         if accepted {
@@ -447,13 +514,13 @@ impl Scatter {
     }
 
     /// One node's catalog: its own pages are followed to the end (registries other than zot page by themselves).
-    async fn catalog(&self, node: Arc<Node>, ask: &Ask, deadline: Instant) -> Outcome<Vec<String>> {
+    async fn catalog(&self, node: Arc<Node>, ask: &Ask) -> Outcome<Vec<String>> {
         let mut left = self.answer_bytes;
         let mut target = ask.target.clone();
         let mut names: Vec<String> = Vec::new();
         let mut first_headers = None;
         loop {
-            let answer = self.ask(node.clone(), ask, &target, left, deadline).await?;
+            let answer = self.ask(node.clone(), ask, &target, left).await?;
             if answer.status != StatusCode::OK {
                 return match first_headers {
                     None => Ok(Reply::Refusal(answer)),
@@ -506,11 +573,14 @@ impl Scatter {
     ///
     /// The node's failure.
     pub async fn send(&self, node: &Arc<Node>, ask: &Ask, pieces: Pieces) -> Result<Response<Incoming>, Failure> {
+        let _pass = self.admitted(node).await?;
         let mut request = self.request(node, ask, &ask.target)?;
         request.headers_mut().insert(CONTENT_LENGTH, pieces.left().into());
         *request.body_mut() = Either::Right(pieces);
-        let response = self.client.request(request).await.map_err(|error| self.failed(node, &error))?;
-        node.was_reached();
+        let began = Began::now();
+        let response =
+            self.client.request(request).await.map_err(|error| self.failed(node, &error, By::Request, began))?;
+        self.fleet.was_heard(node);
         Ok(response)
     }
 
@@ -520,16 +590,41 @@ impl Scatter {
     }
 
     /// Asks one node and reads the whole answer, within the deadlines and at most `limit` bytes of body.
-    async fn ask(
-        &self,
-        node: Arc<Node>,
-        ask: &Ask,
-        target: &str,
-        limit: usize,
-        deadline: Instant,
-    ) -> Result<NodeAnswer, Failure> {
-        let response = self.begin(&node, ask, target, deadline.min(Instant::now() + self.headers)).await?;
-        self.whole(&node, response, ask, limit, deadline).await
+    async fn ask(&self, node: Arc<Node>, ask: &Ask, target: &str, limit: usize) -> Result<NodeAnswer, Failure> {
+        let until = ask.terms.until;
+        let response = self.begin(&node, ask, target, until.min(Instant::now() + self.headers)).await?;
+        self.whole(&node, response, ask, limit, until).await
+    }
+
+    /// Leave to send a node a request.
+    async fn admitted(&self, node: &Arc<Node>) -> Result<Pass, Failure> {
+        node.admit().await.map_err(|denied| Failure::denied(node, denied))
+    }
+
+    /// Asks a node for a path in onezot's own name, whatever is known of the node, and looks at the status only.
+    ///
+    /// # Errors
+    ///
+    /// The node's failure.
+    pub async fn probe(&self, node: &Arc<Node>, path: &str, within: Duration) -> Result<StatusCode, Failure> {
+        let mut headers = HeaderMap::new();
+        headers.insert(USER_AGENT, HeaderValue::from_static(concat!("onezot/", env!("CARGO_PKG_VERSION"))));
+        if let Some(credentials) = node.credentials() {
+            headers.insert(AUTHORIZATION, credentials.header().clone());
+        }
+        let until = Instant::now() + within;
+        let ask = Ask {
+            method: Method::GET,
+            target: path.to_owned(),
+            headers,
+            sender: Sender { address: None, host: None, is_trusted: false, is_secure: false, subject: None },
+            body: Bytes::new(),
+            is_read: true,
+            share: self.share(),
+            terms: Terms { partial: Partial::Fail, until },
+        };
+        let response = self.sent(node, &ask, path, until, By::Check).await?;
+        Ok(response.status())
     }
 
     /// Asks one node and waits for its header.
@@ -543,21 +638,41 @@ impl Scatter {
         target: &str,
         until: Instant,
     ) -> Result<Response<Incoming>, Failure> {
+        let pass = match timeout_at(until, self.admitted(node)).await {
+            Ok(pass) => pass?,
+            Err(_) => return Err(Failure::denied(node, Denied::Full)),
+        };
+        let mut response = self.sent(node, ask, target, until, By::Request).await?;
+        // It counts there until all of it has been read.
+        response.extensions_mut().insert(Arc::new(pass));
+        Ok(response)
+    }
+
+    /// The same, whatever is known of the node.
+    async fn sent(
+        &self,
+        node: &Arc<Node>,
+        ask: &Ask,
+        target: &str,
+        until: Instant,
+        by: By,
+    ) -> Result<Response<Incoming>, Failure> {
+        let began = Began::now();
         let mut attempts = 0;
         let response = loop {
             attempts += 1;
             let request = self.request(node, ask, target)?;
             match timeout_at(until, self.client.request(request)).await {
                 Err(_) => {
-                    self.fleet.was_unreachable(node);
+                    self.fleet.was_late(node, by, began, "no header in time");
                     return Err(late(node, "no header in time"));
                 }
                 Ok(Ok(response)) => break response,
                 Ok(Err(error)) if attempts == 1 && ask.is_read && has_no_answer(&error) => {}
-                Ok(Err(error)) => return Err(self.failed(node, &error)),
+                Ok(Err(error)) => return Err(self.failed(node, &error, by, began)),
             }
         };
-        node.was_reached();
+        self.fleet.was_heard(node);
         Ok(response)
     }
 
@@ -571,7 +686,7 @@ impl Scatter {
         deadline: Instant,
     ) -> Result<NodeAnswer, Failure> {
         let (parts, body) = response.into_parts();
-        let body = match timeout_at(deadline, read_body(node, body, limit, &ask.share, self.idle)).await {
+        let body = match timeout_at(deadline, self.read_body(node, body, limit, &ask.share)).await {
             Ok(read) => read?,
             Err(_) => return Err(late(node, "no end of the body in time")),
         };
@@ -579,12 +694,43 @@ impl Scatter {
         Ok(NodeAnswer { node: index, name: node.name.clone(), status: parts.status, headers: parts.headers, body })
     }
 
-    /// The failure of a request, which is noted.
-    fn failed(&self, node: &Node, error: &ClientError) -> Failure {
-        if error.is_connect() {
-            self.fleet.was_unreachable(node);
+    /// Reads the body of an answer, at most `limit` bytes.
+    async fn read_body(&self, node: &Node, mut body: Incoming, limit: usize, share: &Share) -> Result<Bytes, Failure> {
+        let failed = |kind, cause: String| Failure { node: node.name.clone(), kind, cause };
+        let too_large = || failed(FailureKind::TooLarge, format!("more than {limit} bytes"));
+        if body.size_hint().lower() > limit as u64 {
+            return Err(too_large());
         }
-        failure_of(node, error)
+        let mut whole = BytesMut::new();
+        loop {
+            match timeout(self.idle, body.frame()).await {
+                Err(_) => return Err(failed(FailureKind::Late, "the body stopped".to_owned())),
+                Ok(None) => return Ok(whole.freeze()),
+                Ok(Some(Err(error))) => return Err(failed(FailureKind::Down, format!("the body broke off: {error}"))),
+                Ok(Some(Ok(frame))) => {
+                    self.fleet.was_heard(node);
+                    let Ok(data) = frame.into_data() else { continue };
+                    if whole.len() + data.len() > limit {
+                        return Err(too_large());
+                    }
+                    if !share.take(data.len()) {
+                        return Err(failed(FailureKind::NoRoom, "limits.total_answer_bytes is reached".to_owned()));
+                    }
+                    whole.extend_from_slice(&data);
+                }
+            }
+        }
+    }
+
+    /// The failure of a request, which is noted.
+    fn failed(&self, node: &Node, error: &ClientError, by: By, began: Began) -> Failure {
+        let failure = failure_of(node, error);
+        match failure.kind {
+            FailureKind::Late => self.fleet.was_late(node, by, began, &failure.cause),
+            _ if error.is_connect() => self.fleet.was_unreachable(node, &failure.cause),
+            _ => {}
+        }
+        failure
     }
 
     fn request(&self, node: &Node, ask: &Ask, target: &str) -> Result<Request<Outgoing>, Failure> {
@@ -611,38 +757,6 @@ fn listed(node: &Node, body: &[u8]) -> Result<Option<Vec<String>>, Failure> {
     let page: Catalog =
         serde_json::from_slice(body).map_err(|error| unusable(node, format!("its catalog is not one: {error}")))?;
     Ok(page.repositories)
-}
-
-async fn read_body(
-    node: &Node,
-    mut body: Incoming,
-    limit: usize,
-    share: &Share,
-    idle: Duration,
-) -> Result<Bytes, Failure> {
-    let failed = |kind, cause: String| Failure { node: node.name.clone(), kind, cause };
-    let too_large = || failed(FailureKind::TooLarge, format!("more than {limit} bytes"));
-    if body.size_hint().lower() > limit as u64 {
-        return Err(too_large());
-    }
-    let mut whole = BytesMut::new();
-    loop {
-        match timeout(idle, body.frame()).await {
-            Err(_) => return Err(failed(FailureKind::Late, "the body stopped".to_owned())),
-            Ok(None) => return Ok(whole.freeze()),
-            Ok(Some(Err(error))) => return Err(failed(FailureKind::Down, format!("the body broke off: {error}"))),
-            Ok(Some(Ok(frame))) => {
-                let Ok(data) = frame.into_data() else { continue };
-                if whole.len() + data.len() > limit {
-                    return Err(too_large());
-                }
-                if !share.take(data.len()) {
-                    return Err(failed(FailureKind::NoRoom, "limits.total_answer_bytes is reached".to_owned()));
-                }
-                whole.extend_from_slice(&data);
-            }
-        }
-    }
 }
 
 fn late(node: &Node, cause: &str) -> Failure {
@@ -695,8 +809,25 @@ fn has_no_answer(error: &ClientError) -> bool {
 /// goes on to the next by itself.
 ///
 /// The addresses have no port: a client that gets one keeps it for a URL without a port, and nodes may share a host.
-#[derive(Clone)]
-struct FleetNames(Arc<Fleet>);
+///
+/// One client may serve one fleet after another, and two at a time while requests end on the older one.
+#[derive(Clone, Default)]
+struct FleetNames(Arc<Mutex<Vec<Weak<Fleet>>>>);
+
+impl FleetNames {
+    /// Resolves by this fleet first.
+    fn add(&self, fleet: &Arc<Fleet>) {
+        let mut fleets = self.0.lock();
+        fleets.retain(|fleet| fleet.strong_count() > 0);
+        fleets.insert(0, Arc::downgrade(fleet));
+    }
+
+    fn addresses(&self, name: &str) -> Option<Vec<SocketAddr>> {
+        let fleets: Vec<_> = self.0.lock().iter().filter_map(Weak::upgrade).collect();
+        let nodes = fleets.iter().flat_map(|fleet| fleet.nodes()).filter(|node| node.url.is_at(name));
+        nodes.map(|node| node.addresses()).find(|addresses| !addresses.is_empty())
+    }
+}
 
 impl tower_service::Service<Name> for FleetNames {
     type Response = std::vec::IntoIter<SocketAddr>;
@@ -708,9 +839,7 @@ impl tower_service::Service<Name> for FleetNames {
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
-        let nodes = self.0.nodes().iter().filter(|node| node.url.is_at(name.as_str()));
-        let found = nodes.map(|node| node.addresses()).find(|addresses| !addresses.is_empty());
-        std::future::ready(match found {
+        std::future::ready(match self.addresses(name.as_str()) {
             Some(addresses) => {
                 let without_port: Vec<_> = addresses.iter().map(|address| SocketAddr::new(address.ip(), 0)).collect();
                 Ok(without_port.into_iter())
@@ -728,7 +857,9 @@ mod tests {
 
     /// What `zot` resolves to in a fleet of these nodes.
     async fn found(nodes: Vec<Node>) -> Vec<String> {
-        let mut names = FleetNames(Arc::new(Fleet::new(nodes, Placement::default())));
+        let fleet = Arc::new(Fleet::new(nodes, Placement::default()));
+        let mut names = FleetNames::default();
+        names.add(&fleet);
         let found = names.call("zot".parse().unwrap()).await.unwrap();
         found.map(|address| address.to_string()).collect()
     }

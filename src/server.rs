@@ -1,11 +1,14 @@
 //! Starting and stopping a gateway: its listeners, its background work, its drain. Several can run in one process.
 
-use crate::config::Config;
-use crate::door::Door;
+use crate::config::{Config, Listener};
+use crate::door::{Door, Patience};
 use crate::fleet::Fleet;
-use crate::proxy::Gateway;
+use crate::front::Front;
+use crate::succession::Succession;
 use crate::telemetry;
+use crate::tls;
 use pingora::apps::HttpServerOptions;
+use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora::proxy::HttpProxy;
 use pingora::server::Fds;
 use pingora::server::configuration::ServerConf;
@@ -14,13 +17,15 @@ use pingora::services::listening::Service;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::IntoRawFd;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
-/// How long the start waits for the names of the nodes; requests are taken all the same after that.
-const FIRST_RESOLVE: Duration = Duration::from_secs(3);
+/// How much of a request's body a client of HTTP/2 may send before it is read: enough for a fast link.
+const STREAM_WINDOW: u32 = 1 << 20;
+/// The same for all requests of one connection.
+const CONNECTION_WINDOW: u32 = 4 << 20;
 
 /// Why a gateway did not start.
 #[derive(Debug, thiserror::Error)]
@@ -33,19 +38,29 @@ pub enum StartError {
         /// What the system says.
         cause: std::io::Error,
     },
+    /// The files of a listener's TLS cannot be used.
+    #[error("no TLS at {address}: {cause}")]
+    Tls {
+        /// The address as configured.
+        address: String,
+        /// What is wrong with them.
+        cause: tls::Problem,
+    },
 }
 
 /// A gateway that runs.
 pub struct Running {
     /// The public addresses, with the ports that were taken.
     pub addresses: Vec<SocketAddr>,
+    /// The same as URLs.
+    pub urls: Vec<String>,
     /// The address of the admin listener.
     pub admin: Option<SocketAddr>,
     stop: watch::Sender<bool>,
-    accepting: JoinHandle<()>,
-    background: Vec<JoinHandle<()>>,
+    accepting: Vec<JoinHandle<()>>,
+    background: Vec<AbortOnDropHandle<()>>,
     in_flight: TaskTracker,
-    drain: Duration,
+    succession: Succession,
 }
 
 /// Starts a gateway on the current tokio runtime.
@@ -54,15 +69,19 @@ pub struct Running {
 ///
 /// An address cannot be listened on. Nodes that cannot be reached are no reason not to start.
 pub async fn start(config: Config) -> Result<Running, StartError> {
-    let fleet = Arc::new(config.fleet());
+    let fleet = config.fleet();
     start_with(Arc::new(config), fleet).await
 }
 
-async fn start_with(config: Arc<Config>, fleet: Arc<Fleet>) -> Result<Running, StartError> {
+async fn start_with(config: Arc<Config>, fleet: Fleet) -> Result<Running, StartError> {
     let in_flight = TaskTracker::new();
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
 
     // pingora takes listeners over as descriptors under the name of their address, so that port 0 is known at once.
-    let listeners = config.listen.iter().map(|address| listen(address)).collect::<Result<Vec<_>, _>>()?;
+    let listeners = config.listen.iter().map(|it| listen(&it.address)).collect::<Result<Vec<_>, _>>()?;
+    let acceptors = config.listen.iter().map(acceptor).collect::<Result<Vec<_>, _>>()?;
     let admin = config.admin.as_deref().map(listen).transpose()?;
     let addresses: Vec<SocketAddr> = listeners.iter().map(|(_, taken)| *taken).collect();
     let mut descriptors = Fds::new();
@@ -70,33 +89,57 @@ async fn start_with(config: Arc<Config>, fleet: Arc<Fleet>) -> Result<Running, S
         descriptors.add(taken.to_string(), listener.into_raw_fd());
     }
 
-    let all_found = tokio::time::timeout(FIRST_RESOLVE, fleet.resolve()).await.unwrap_or(false);
-    let resolver = fleet.clone();
-    let mut background = vec![tokio::spawn(async move { resolver.keep_resolved(all_found).await })];
-
     let (stop, stopping) = watch::channel(false);
-    let gateway = Gateway::new(config.clone(), fleet.clone(), in_flight.clone());
-    let graphql = gateway.graphql();
+    let succession = Succession::begin(config.clone(), fleet, in_flight.clone()).await;
+    let current = succession.current();
     // The gateway itself bounds how often it tries: by the nodes and their addresses.
     let conf = ServerConf { max_retries: usize::MAX, ..ServerConf::default() };
-    let mut proxy = HttpProxy::new(gateway, Arc::new(conf));
+    let mut proxy = HttpProxy::new(Front(current.clone()), Arc::new(conf));
     proxy.handle_init_modules();
-    proxy.server_options = Some(HttpServerOptions::default());
-    let door = Door::new(proxy, config.timeouts.client_headers, config.timeouts.keepalive);
-    let mut service = Service::new("onezot".to_owned(), door);
-    for address in &addresses {
-        service.add_tcp(&address.to_string());
-    }
+    let mut options = HttpServerOptions::default();
+    options.h2_idle_timeout = Some(config.timeouts.keepalive);
+    proxy.server_options = Some(options);
+    proxy.h2_options = Some(http2(&config));
+    let proxy = Arc::new(proxy);
+    let patient = current.clone();
+    let patience = move || {
+        let gateway = patient.gateway();
+        let timeouts = &gateway.config().timeouts;
+        Patience { header: timeouts.client_headers, keepalive: timeouts.keepalive }
+    };
     let descriptors = Arc::new(parking_lot::Mutex::new(descriptors));
-    let accepting = tokio::spawn(async move { service.start_service(Some(descriptors), stopping, 1).await });
+    let (mut accepting, mut urls, mut background) = (Vec::new(), Vec::new(), Vec::new());
+    for ((address, acceptor), listener) in addresses.iter().zip(acceptors).zip(&config.listen) {
+        urls.push(format!("{}://{address}", if acceptor.is_some() { "https" } else { "http" }));
+        background.extend(acceptor.clone().map(|acceptor| AbortOnDropHandle::new(tokio::spawn(acceptor.keep_fresh()))));
+        let door = Door::new(proxy.clone(), patience.clone());
+        let mut service = Service::new("onezot".to_owned(), door.speaking(acceptor, listener.h2c));
+        service.add_tcp(&address.to_string());
+        let (descriptors, stopping) = (descriptors.clone(), stopping.clone());
+        accepting.push(tokio::spawn(async move { service.start_service(Some(descriptors), stopping, 1).await }));
+    }
 
     let mut admin_address = None;
     if let Some((listener, address)) = admin {
         admin_address = Some(address);
-        background.push(tokio::spawn(telemetry::serve_admin(listener, config.clone(), fleet, graphql)));
+        background.push(AbortOnDropHandle::new(tokio::spawn(telemetry::serve_admin(listener, current))));
     }
-    let drain = config.timeouts.drain;
-    Ok(Running { addresses, admin: admin_address, stop, accepting, background, in_flight, drain })
+    Ok(Running { addresses, urls, admin: admin_address, stop, accepting, background, in_flight, succession })
+}
+
+/// What a client of HTTP/2 may send. Requests over the bound on headers are answered with 431 by the library itself.
+fn http2(config: &Config) -> H2Options {
+    let mut options = default_h2_options();
+    let header_bytes = u32::try_from(config.limits.header_bytes.as_u64()).unwrap_or(u32::MAX);
+    options.max_header_list_size(header_bytes).initial_window_size(STREAM_WINDOW);
+    options.initial_connection_window_size(CONNECTION_WINDOW);
+    options
+}
+
+fn acceptor(listener: &Listener) -> Result<Option<Arc<tls::Acceptor>>, StartError> {
+    let Some(files) = &listener.tls else { return Ok(None) };
+    let failed = |cause| StartError::Tls { address: listener.address.clone(), cause };
+    Ok(Some(Arc::new(tls::Acceptor::load(files).map_err(failed)?)))
 }
 
 fn listen(address: &str) -> Result<(TcpListener, SocketAddr), StartError> {
@@ -113,6 +156,11 @@ impl Running {
         self.in_flight.len()
     }
 
+    /// Goes on with another configuration, without those of its keys that count at the start only.
+    pub async fn reload(&self, config: Config) {
+        self.succession.reload(config).await;
+    }
+
     /// Stops: no new connections, idle ones are closed, and requests in flight get the drain time to finish.
     ///
     /// Returns how many were cut off.
@@ -120,15 +168,16 @@ impl Running {
         let began = Instant::now();
         // Nobody listens to the signal only when the accept loop has ended already.
         let _ = self.stop.send(true);
-        if let Err(error) = self.accepting.await {
-            tracing::error!(%error, "the accept loop failed");
+        for accepting in self.accepting {
+            if let Err(error) = accepting.await {
+                tracing::error!(%error, "an accept loop failed");
+            }
         }
         self.in_flight.close();
-        let left = self.drain.saturating_sub(began.elapsed());
+        let drain = self.succession.current().gateway().config().timeouts.drain;
+        let left = drain.saturating_sub(began.elapsed());
         let _ = tokio::time::timeout(left, self.in_flight.wait()).await;
-        for task in self.background {
-            task.abort();
-        }
+        drop(self.background);
         self.in_flight.len()
     }
 }
@@ -159,8 +208,9 @@ mod tests {
             // Its URL is an address, so that nothing is resolved.
             let node = Node::at(&format!("http://{address}"), vec![nobody, address]);
             let fleet = Fleet::new(vec![node], Placement::default());
-            let config = Config { listen: vec!["127.0.0.1:0".to_owned()], ..Config::default() };
-            let running = start_with(Arc::new(config), Arc::new(fleet)).await.unwrap();
+            let health = crate::config::Health { interval: std::time::Duration::ZERO, ..Default::default() };
+            let config = Config { listen: vec!["127.0.0.1:0".into()], health, ..Config::default() };
+            let running = start_with(Arc::new(config), fleet).await.unwrap();
             let mut client = TcpStream::connect(running.addresses[0]).await.unwrap();
             let request = format!("{request} HTTP/1.1\r\nHost: r\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
             client.write_all(request.as_bytes()).await.unwrap();

@@ -1,11 +1,12 @@
 //! What an operator sees: the log, and the admin listener.
 
 use crate::answer::{self, Answer};
-use crate::config::{Config, Log, LogFormat};
+use crate::config::{Log, LogFormat};
 use crate::fleet::Fleet;
-use crate::graphql::GraphQl;
+use crate::front::Current;
 use crate::page::query_value;
 use crate::plan::{self, Explained};
+use crate::proxy::Gateway;
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::Full;
@@ -56,7 +57,7 @@ pub fn start_log(log: &Log) {
 }
 
 /// Serves the admin listener, for ever.
-pub async fn serve_admin(listener: TcpListener, config: Arc<Config>, fleet: Arc<Fleet>, graphql: Arc<GraphQl>) {
+pub async fn serve_admin(listener: TcpListener, current: Arc<Current>) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => {
@@ -79,10 +80,10 @@ pub async fn serve_admin(listener: TcpListener, config: Arc<Config>, fleet: Arc<
                 continue;
             }
         };
-        let (config, fleet, graphql) = (config.clone(), fleet.clone(), graphql.clone());
+        let current = current.clone();
         connections.spawn(async move {
             let service = service_fn(|request| {
-                let answer = admin(&request, &config, &fleet, &graphql);
+                let answer = admin(&request, &current.gateway());
                 async { Ok::<_, Infallible>(response(answer)) }
             });
             let mut builder = Builder::new(TokioExecutor::new());
@@ -94,21 +95,22 @@ pub async fn serve_admin(listener: TcpListener, config: Arc<Config>, fleet: Arc<
     }
 }
 
-fn admin(request: &Request<Incoming>, config: &Config, fleet: &Fleet, graphql: &GraphQl) -> Answer {
+fn admin(request: &Request<Incoming>, gateway: &Gateway) -> Answer {
     if !request.method().is_safe() {
         return answer::method_not_allowed("GET, HEAD");
     }
     match request.uri().path() {
         "/livez" | "/readyz" | "/startupz" => answer::healthy(),
-        "/status" => status(config, fleet, graphql),
-        "/explain" => explain(request.uri().query().unwrap_or_default(), fleet),
+        "/status" => status(gateway),
+        "/explain" => explain(request.uri().query().unwrap_or_default(), gateway.fleet()),
         _ => answer::not_found(),
     }
 }
 
-/// The fleet as JSON: version, placement, each node with its addresses and whether it could be reached, and the queries that
+/// The fleet as JSON: version, placement, each node with its addresses, its health and what is under way there, and the queries that
 /// only the nodes know.
-fn status(config: &Config, fleet: &Fleet, graphql: &GraphQl) -> Answer {
+fn status(gateway: &Gateway) -> Answer {
+    let (config, fleet) = (gateway.config(), gateway.fleet());
     let nodes: Vec<_> = fleet
         .nodes()
         .iter()
@@ -117,7 +119,9 @@ fn status(config: &Config, fleet: &Fleet, graphql: &GraphQl) -> Answer {
                 "name": node.name,
                 "url": node.url,
                 "addresses": node.addresses().iter().map(ToString::to_string).collect::<Vec<_>>(),
-                "suspect": node.is_suspect(),
+                "health": node.health.shown(),
+                "in_flight": node.in_flight(),
+                "verified": node.verified(),
             })
         })
         .collect();
@@ -125,7 +129,7 @@ fn status(config: &Config, fleet: &Fleet, graphql: &GraphQl) -> Answer {
         "version": env!("CARGO_PKG_VERSION"),
         "placement": fleet.placement(),
         "partial": config.partial,
-        "unknown_queries": {"choice": config.unknown_queries, "seen": graphql.unknown_queries()},
+        "unknown_queries": {"choice": config.unknown_queries, "seen": gateway.graphql().unknown_queries()},
         "nodes": nodes,
     });
     Answer::document("application/json", document.to_string())

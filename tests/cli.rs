@@ -157,6 +157,35 @@ fn explain_and_where_name_the_owner() {
 }
 
 #[test]
+fn probe_says_by_its_exit_code_whether_a_gateway_is_ready() {
+    let ephemeral = "127.0.0.1:0";
+    let arguments = ["serve", "--listen", ephemeral, "--admin", ephemeral, "--node", "http://127.0.0.1:9"];
+    let serving = Serving::start(&arguments, 2);
+    // The gateway asks its node, which is down; the admin listener has no such page.
+    for (line, status) in serving.lines.iter().zip(["502 Bad Gateway", "404 Not Found"]) {
+        let base = line.split_once(" on ").unwrap().1;
+        assert_eq!(run(&["probe", &format!("{base}/readyz")]), (0, String::new(), String::new()));
+        let (code, out, error) = run(&["probe", &format!("{base}/nowhere?s3cr3t")]);
+        assert!(code == 1 && out.is_empty() && error.contains(&format!("/nowhere: {status}")), "{error}");
+        assert!(!error.contains("s3cr3t"), "{error}");
+    }
+
+    // Somebody who takes connections and says nothing, and then nobody.
+    let silent = std::net::TcpListener::bind(ephemeral).unwrap();
+    let url = format!("http://{}/readyz", silent.local_addr().unwrap());
+    let (code, _, error) = run(&["probe", "--timeout", "1", &url]);
+    assert_eq!((code, error), (1, format!("onezot: probe: {url}: no answer within 1 s\n")));
+    drop(silent);
+    let (code, _, error) = run(&["probe", &url]);
+    assert!(code == 1 && error.contains("refused"), "{error}");
+
+    for url in ["https://127.0.0.1:9/readyz", "127.0.0.1:9", "/readyz", "http://me:s3cr3t@127.0.0.1:9/readyz"] {
+        let (code, _, error) = run(&["probe", url]);
+        assert!(code == 1 && error.contains("write http://HOST:PORT/PATH") && !error.contains("s3cr3t"), "{error}");
+    }
+}
+
+#[test]
 fn no_secret_is_logged_whatever_the_level() {
     let node = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", node.local_addr().unwrap());

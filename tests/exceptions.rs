@@ -47,6 +47,7 @@ const ROWS: &[(&str, &str, &str)] = &[
     ("keys that begin with `_oz_`", "gateway.rs", "documents_are_bounded_before_any_node_is_asked"),
     ("a header that is malformed", "exceptions.rs", "what_cannot_be_read_is_400_and_reaches_no_node"),
     ("a bare `#` in the target", "exceptions.rs", "a_target_ends_with_a_fragment"),
+    ("`Expect: 100-continue` in HTTP/2", "http2.rs", "nobody_is_told_to_go_on_and_whoever_goes_on_is_answered"),
     ("`CONNECT`", "exceptions.rs", "connect_is_405_and_reaches_no_node"),
 ];
 

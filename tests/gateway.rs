@@ -1021,7 +1021,7 @@ async fn a_start_that_fails_leaves_nothing_behind_and_neither_does_the_admin_lis
     let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let free = nowhere().await;
     let mut config = config(&[nowhere().await], "");
-    config.listen = vec![free.to_string(), taken.local_addr().unwrap().to_string()];
+    config.listen = [free, taken.local_addr().unwrap()].map(|address| address.to_string().as_str().into()).into();
     assert!(onezot::server::start(config.clone()).await.is_err());
     assert!(std::net::TcpListener::bind(free).is_ok(), "the first address is still listened on");
 

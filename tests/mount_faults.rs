@@ -395,7 +395,7 @@ async fn a_blob_that_stops_on_its_way_is_given_up() {
     }
 }
 
-/// One copy at a time: the next client uploads.
+/// One copy of a blob at a time, and two of all: the next client uploads.
 #[tokio::test]
 async fn without_room_for_a_copy_the_client_uploads() {
     let owner = owner().await;
@@ -409,14 +409,19 @@ async fn without_room_for_a_copy_the_client_uploads() {
         }
     })
     .await;
-    let running =
-        gateway(&[owner.address(), holder.address], "limits: {in_flight: 1}\ntimeouts: {drain: 100ms}\n").await;
+    let running = gateway(&[owner.address(), holder.address], "limits: {mounts: 2}\ntimeouts: {drain: 100ms}\n").await;
     let to = running.addresses[0];
-    let first = tokio::spawn(send(to, mount(&digest(b"x"))));
-    has_begun.recv().await.unwrap();
-    assert_eq!(send(to, mount(&digest(b"x"))).await.status, 202);
-    assert!(has_begun.try_recv().is_err(), "nobody is asked for it");
-    first.abort();
+    let mut under_way = Vec::new();
+    for blob in [b"x", b"y"] {
+        under_way.push(tokio::spawn(send(to, mount(&digest(blob)))));
+        has_begun.recv().await.unwrap();
+        // The same blob is under way; then there is no room for another.
+        for blob in [blob, b"z"].into_iter().take(under_way.len()) {
+            assert_eq!(send(to, mount(&digest(blob))).await.status, 202);
+            assert!(has_begun.try_recv().is_err(), "nobody is asked for it");
+        }
+    }
+    under_way.iter().for_each(tokio::task::JoinHandle::abort);
     running.stop().await;
 }
 

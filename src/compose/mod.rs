@@ -17,7 +17,7 @@ use crate::graphql::{Outcome, ask_for};
 use crate::plan::To;
 use crate::query::Planned;
 use crate::rules::{Composition, Query, QueryClass};
-use crate::scatter::{Ask, Failure, FailureKind, NodeAnswer, Scatter, Verdict};
+use crate::scatter::{Ask, Failure, NodeAnswer, Scatter, Verdict};
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 use std::fmt;
@@ -88,8 +88,6 @@ pub struct Asker<'a> {
     pub scatter: &'a Scatter,
     /// The client's request.
     pub ask: &'a Ask,
-    /// Whether nodes may be missing.
-    pub partial: Partial,
 }
 
 impl Asker<'_> {
@@ -134,12 +132,10 @@ impl Asker<'_> {
         if let Some(known) = known {
             gathered = gathered.with(self.scatter.fleet(), known);
         }
-        let is_later = known_is_none && self.partial == Partial::Warn;
-        match gathered.judge(self.partial) {
+        let is_later = known_is_none && self.ask.terms.partial == Partial::Warn;
+        match gathered.judge(self.ask.terms.partial) {
             // What was answered in earlier steps is there.
-            Verdict::Failed(missing)
-                if is_later && missing.iter().all(|failure| failure.kind != FailureKind::NoRoom) =>
-            {
+            Verdict::Failed(missing) if is_later && !missing.iter().any(|failure| failure.kind.is_want_of_room()) => {
                 failures.extend(missing);
                 Ok((Vec::new(), HeaderMap::new()))
             }

@@ -162,10 +162,13 @@ fn environment_layers(
         let Some(path) = keys.get(&name) else { continue };
         let value = match path.last().map(String::as_str) {
             Some("listen" | "trusted_proxies") => Value::Array(split_list(&text).map(Value::from).collect()),
-            Some("nodes") => Value::Array(split_list(&text).map(node_from_text).collect()),
+            // With more than names and URLs: as in a file.
+            Some("nodes") if !text.trim_start().starts_with('[') => {
+                Value::Array(split_list(&text).map(node_from_text).collect())
+            }
             Some("map") => Value::Array(split_list(&text).map(mapped_from_text).collect()),
             // A key of 16 digits is a string all the same.
-            Some("admin") if text.is_empty() => Value::Null,
+            Some("admin" | "client_subject_header") if text.is_empty() => Value::Null,
             // YAML would read [::1]:9100 as a list.
             Some("admin" | "hash_key" | "level") => Value::from(text),
             _ => serde_saphyr::from_str(&text).map_err(|error| ConfigError {
@@ -275,7 +278,7 @@ fn check_layer(place: &str, layer: &Value) -> Result<(), ConfigError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{NodeConfig, Timeouts};
+    use super::super::{Listener, NodeConfig, Timeouts};
     use super::*;
     use bytesize::ByteSize;
     use std::time::Duration;
@@ -316,7 +319,7 @@ mod tests {
         assert_eq!(config.timeouts.idle, Duration::from_secs(4));
         assert_eq!(config.timeouts.headers, Timeouts::default().headers);
         assert_eq!(config.placement.hash_key.to_string(), "1234567890123456");
-        assert_eq!(config.listen, ["127.0.0.1:1", "127.0.0.1:2"]);
+        assert_eq!(config.listen, ["127.0.0.1:1", "127.0.0.1:2"].map(Listener::from));
         assert_eq!(config.limits.answer_bytes, ByteSize::mib(2));
         assert_eq!(config.admin.as_deref(), Some("[::1]:3"));
         assert_eq!(names(&load(&yaml, &environment[..3], &Flags::default()).unwrap()), ["x", "y:2"]);
@@ -331,6 +334,7 @@ mod tests {
                 Some("nodes") => "http://n:1",
                 Some("trusted_proxies") => "10.0.0.0/8, ::1",
                 Some("listen" | "admin") => "127.0.0.1:1",
+                Some("client_subject_header") => "X-Client-Subject",
                 Some("hash_key") => "bbbbbbbbbbbbbbbb",
                 Some("strategy") => "rendezvous",
                 Some("fallback") => "rendezvous",
@@ -342,7 +346,9 @@ mod tests {
                 Some("unknown_queries") => "any-node",
                 Some("format") => "json",
                 Some("level") => "debug",
-                Some("header_count" | "in_flight") => "77",
+                Some("header_count" | "in_flight" | "node_in_flight" | "mounts") => "77",
+                Some("allow_partial") => "true",
+                Some("queue") => "7s",
                 Some(name) if name.ends_with("_bytes") => "77KiB",
                 _ => "77s",
             };
@@ -364,7 +370,7 @@ mod tests {
             (
                 "nodez: []\n",
                 "FILE:1:1: nodez: unknown field `nodez`, expected one of listen, admin, trusted_proxies, \
-                            nodes, placement, locate, metadata, partial, unknown_queries, timeouts, limits, log; did you mean `nodes`?",
+                            client_subject_header, nodes, placement, locate, metadata, partial, unknown_queries, allow_partial, health, timeouts, limits, log; did you mean `nodes`?",
             ),
             (
                 "unknown_queries: any\n",
@@ -373,12 +379,12 @@ mod tests {
             (
                 "nodes:\n- {name: a, url: 'ftp://a'}\n",
                 "FILE:2:18: nodes[0].url: \"ftp://a\" is not the URL of a node: \
-                            \"ftp\" is no scheme of a registry; write http://HOST:PORT",
+                            \"ftp\" is no scheme of a registry; write http://HOST:PORT or https://HOST:PORT",
             ),
             (
                 "nodes:\n- url: http://a\n  weight: 1\n",
                 "FILE:3:3: nodes[0].weight: unknown field `weight`, expected \
-                            one of name, url",
+                            one of name, url, tls, credentials_file",
             ),
             (
                 "nodes:\n- name: a\n  url: http://a\n- name: a\n  url: http://b\n",
@@ -442,6 +448,18 @@ mod tests {
                 "FILE:2:31: trusted_proxies[1]: \"proxy\" is no \
                             range of addresses; write one such as 10.0.0.0/8",
             ),
+            (
+                "nodes:\n- url: http://a\n  credentials_file: /nonexistent/x\n",
+                "FILE:3:21: nodes[0].credentials_file: /nonexistent/x: No such file or directory (os error 2)",
+            ),
+            (
+                "nodes: [{url: http://a}]\nhealth: {interval: 1ms}\n",
+                "FILE:2:20: health.interval: must be between 10ms and 1h, or 0s for no checks",
+            ),
+            (
+                "nodes: [{url: http://a}]\nlimits: {queue: 2m}\n",
+                "FILE:2:17: limits.queue: is longer than clients should wait for nothing; at most 60s",
+            ),
             ("", "FILE: nodes: there are no nodes; name at least one, such as --node zot-0=http://127.0.0.1:5001"),
         ] {
             assert_eq!(load(yaml, &[], &Flags::default()).unwrap_err().to_string(), expected, "{yaml}");
@@ -469,6 +487,30 @@ mod tests {
         assert!(error.starts_with("command line: placement.hash_key: "), "{error}");
         let missing = Config::load(Some(Path::new("/nonexistent.yaml")), [], &Flags::default()).unwrap_err();
         assert!(missing.to_string().starts_with("/nonexistent.yaml: cannot be read: "));
+    }
+
+    #[test]
+    fn credentials_are_read_from_their_file_and_never_shown() {
+        let secret = tempfile::NamedTempFile::new().unwrap();
+        let path = secret.path().display();
+        let nodes = format!("[{{name: a, url: \"http://a:1\", credentials_file: {path}}}]");
+        for (text, is_right) in
+            [("me:s3cret\n", true), ("me:s3cret", true), ("s3cret\n", false), ("a:b\ns3cret\n", false)]
+        {
+            std::fs::write(secret.path(), text).unwrap();
+            // In a file, and in a variable in the same form.
+            for (yaml, environment) in [(format!("nodes: {nodes}\n"), None), (String::new(), Some(nodes.as_str()))] {
+                let environment: Vec<_> = environment.map(|nodes| ("ONEZOT_NODES", nodes)).into_iter().collect();
+                let loaded = load(&yaml, &environment, &Flags::default());
+                assert!(!format!("{loaded:?}").contains("s3cret"), "{loaded:?}");
+                match loaded {
+                    Ok(config) => assert!(is_right && config.fleet().nodes()[0].credentials().is_some()),
+                    Err(error) => {
+                        assert!(!is_right && error.problem.ends_with("it is not one line user:password"), "{error}");
+                    }
+                }
+            }
+        }
     }
 
     #[test]

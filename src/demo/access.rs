@@ -25,8 +25,19 @@ pub struct HttpSettings {
     /// `["docker2s2"]` lets Docker's media types in.
     #[serde(default)]
     pub compat: Vec<String>,
+    /// How users prove who they are, beside their passwords.
+    #[serde(default)]
+    pub auth: Auth,
     /// Who may do what; everybody everything if it is absent.
     pub access_control: Option<AccessControl>,
+}
+
+/// The `auth` part. Passwords come with the [`Setup`](super::Setup).
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Auth {
+    /// Whether users can make API keys.
+    #[serde(default)]
+    pub apikey: bool,
 }
 
 /// The `accessControl` part.
@@ -118,6 +129,8 @@ impl AccessControl {
 pub struct Access {
     /// Names and passwords. Without any, everybody is let in.
     pub users: BTreeMap<String, String>,
+    /// Whether users can make API keys.
+    pub has_keys: bool,
     /// The rules.
     pub rules: Option<AccessControl>,
 }

@@ -25,6 +25,7 @@ pub mod faults;
 mod glob;
 mod go_json;
 mod graphql;
+mod keys;
 mod meta;
 mod node;
 mod oci;

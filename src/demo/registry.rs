@@ -5,6 +5,7 @@ use super::api;
 use super::cve::Reports;
 use super::exchange::{Asked, Cors, Reply};
 use super::graphql::{Persisted, Search};
+use super::keys::{self, Keys};
 use super::meta::Meta;
 use super::refusal;
 use super::router::{self, Route, Routed};
@@ -27,6 +28,8 @@ pub struct State {
     pub meta: Meta,
     /// Sessions of the web UI: their users.
     pub sessions: BTreeMap<String, String>,
+    /// API keys.
+    pub keys: Keys,
     last: Time,
 }
 
@@ -64,10 +67,15 @@ impl Registry {
     /// An empty registry.
     pub fn new(settings: &Settings, users: BTreeMap<String, String>, cve: Option<Reports>, seed: u64) -> Self {
         let docker = settings.http.compat.iter().any(|compat| compat == "docker2s2");
-        let state =
-            State { store: Store::new(docker), meta: Meta::default(), sessions: BTreeMap::new(), last: time::epoch() };
+        let state = State {
+            store: Store::new(docker),
+            meta: Meta::default(),
+            sessions: BTreeMap::new(),
+            keys: Keys::default(),
+            last: time::epoch(),
+        };
         Self {
-            access: Access { users, rules: settings.http.access_control.clone() },
+            access: Access { users, has_keys: settings.http.auth.apikey, rules: settings.http.access_control.clone() },
             realm: settings.http.realm.clone(),
             ties: Ties::new(seed),
             cve,
@@ -85,6 +93,7 @@ impl Registry {
     /// Answers a request.
     pub async fn answer(self: &Arc<Self>, asked: &Asked) -> Reply {
         let mut reply = match router::route(&asked.method, &asked.path) {
+            Routed::To(Route::Keys) | Routed::WrongMethod if self.lacks_keys(&asked.path) => Reply::not_found(),
             Routed::To(route) => self.on_route(&route, asked).await,
             Routed::Moved(path) => {
                 let query = if asked.query.is_empty() { String::new() } else { format!("?{}", asked.query) };
@@ -102,7 +111,7 @@ impl Registry {
     async fn on_route(self: &Arc<Self>, route: &Route, asked: &Asked) -> Reply {
         match route {
             Route::Health => return Reply::data(StatusCode::OK, "text/plain; charset=utf-8", "ok"),
-            Route::Logout => return api::extensions::logout(asked),
+            Route::Logout => return api::extensions::logout(self, asked),
             _ => {}
         }
         let cors = cors(route, &asked.method);
@@ -114,8 +123,7 @@ impl Registry {
             }
             return reply;
         }
-        let identified =
-            self.with(|state| signin::identify(asked, &self.access, &self.realm, &mut state.sessions, &self.ties));
+        let identified = self.with(|state| signin::identify(asked, &self.access, &self.realm, state, &self.ties));
         let caller = match identified {
             Ok(caller) => caller,
             Err(refused) => return *refused,
@@ -127,6 +135,7 @@ impl Registry {
         }
         let mut reply = match route {
             Route::Search => self.search.answer(self, asked, &caller.user).await,
+            Route::Keys => keys::answer(self, asked, &caller.user),
             _ => api::answer(self, route, asked, &caller.user),
         };
         cors.apply(&mut reply);
@@ -147,6 +156,11 @@ impl Registry {
             },
         };
         self.access.allows(user, action, name)
+    }
+
+    /// Whether a path is that of API keys, and this node has none.
+    fn lacks_keys(&self, path: &str) -> bool {
+        !self.access.has_keys && path.starts_with("/zot/auth/apikey")
     }
 
     fn has_tag(&self, name: &str, tag: &str) -> bool {
@@ -172,6 +186,7 @@ fn cors(route: &Route, method: &Method) -> Cors {
         Route::Search => Cors::Methods("GET,POST,OPTIONS"),
         Route::Preferences => Cors::Methods("PUT,OPTIONS"),
         Route::Logout => Cors::Methods("POST,OPTIONS"),
+        Route::Keys => Cors::Methods("GET,POST,DELETE,OPTIONS"),
         Route::Blob(..) | Route::Uploads(_) | Route::Upload(..) | Route::Health => Cors::None,
     }
 }

@@ -34,6 +34,8 @@ pub enum Route {
     Preferences,
     /// `/zot/auth/logout`
     Logout,
+    /// `/zot/auth/apikey…`
+    Keys,
     /// `/livez`, `/readyz`, `/startupz`
     Health,
 }
@@ -51,6 +53,7 @@ impl Route {
             Self::Search => &["GET", "POST", "OPTIONS"],
             Self::Preferences => &["PUT", "OPTIONS"],
             Self::Logout => &["POST", "OPTIONS"],
+            Self::Keys => &["GET", "POST", "DELETE", "OPTIONS"],
             Self::Health => return true,
         };
         methods.contains(&method.as_str())
@@ -104,6 +107,7 @@ fn candidates(path: &str) -> Vec<Route> {
         "/v2/_oci/ext/discover" => return vec![Route::Discover],
         "/zot/auth/logout" => return vec![Route::Logout],
         "/livez" | "/readyz" | "/startupz" => return vec![Route::Health],
+        _ if path.starts_with("/zot/auth/apikey") => return vec![Route::Keys],
         _ => {}
     }
     let Some(path) = path.strip_prefix("/v2/") else { return Vec::new() };

@@ -1,12 +1,14 @@
-//! Finding out who asks: basic authentication, and the sessions of the web UI (`pkg/api/authn.go`).
+//! Finding out who asks: basic authentication with a password or an API key, and the sessions of the web UI
+//! (`pkg/api/authn.go`).
 
 use super::access::Access;
 use super::exchange::{Asked, Reply};
 use super::refusal;
+use super::registry::State;
 use super::ties::Ties;
 use super::time;
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use http::HeaderValue;
 use http::header::{AUTHORIZATION, COOKIE, SET_COOKIE, USER_AGENT};
 use std::collections::BTreeMap;
@@ -39,7 +41,7 @@ pub fn identify(
     asked: &Asked,
     access: &Access,
     realm: &str,
-    sessions: &mut BTreeMap<String, String>,
+    state: &mut State,
     ties: &Ties,
 ) -> Result<Caller, Box<Reply>> {
     let refused = || Box::new(refusal::unauthenticated(asked, realm));
@@ -54,15 +56,17 @@ pub fn identify(
     if !authorization.is_empty() && !authorization.eq_ignore_ascii_case("basic og==") {
         let (name, password) = credentials(authorization).ok_or_else(refused)?;
         if !access.knows(&name, &password) {
-            return Err(refused());
+            // A key begins no session.
+            let admitted = access.has_keys && state.keys.admit(&name, &password);
+            return if admitted { Ok(Caller { user: name, cookies: Vec::new() }) } else { Err(refused()) };
         }
-        let cookies = if asked.by_ui() { begin_session(&name, sessions, ties) } else { Vec::new() };
+        let cookies = if asked.by_ui() { begin_session(asked, &name, &mut state.sessions, ties) } else { Vec::new() };
         return Ok(Caller { user: name, cookies });
     }
     // The management route tells anybody how to log in; a query string is already too much.
     let open = access.admits_anonymous() || (asked.path == "/v2/_zot/ext/mgmt" && asked.query.is_empty());
     if asked.by_ui() {
-        if let Some(user) = cookie(asked, "session").and_then(|session| sessions.get(session)) {
+        if let Some(user) = cookie(asked, "session").and_then(|session| state.sessions.get(session)) {
             return Ok(Caller { user: user.clone(), cookies: Vec::new() });
         }
         let expired = "session=; Path=/; Expires=Thu, 01 Jan 1970 00:00:00 GMT; HttpOnly".to_owned();
@@ -92,7 +96,8 @@ fn credentials(authorization: &str) -> Option<(String, String)> {
     Some((name.to_owned(), password.to_owned()))
 }
 
-fn cookie<'a>(asked: &'a Asked, name: &str) -> Option<&'a str> {
+/// The first cookie of a name.
+pub fn cookie<'a>(asked: &'a Asked, name: &str) -> Option<&'a str> {
     asked
         .header(&COOKIE)
         .split(';')
@@ -101,9 +106,15 @@ fn cookie<'a>(asked: &'a Asked, name: &str) -> Option<&'a str> {
         .map(|(_, value)| value)
 }
 
-/// Remembers a user of the web UI. Only this node does.
-fn begin_session(user: &str, sessions: &mut BTreeMap<String, String>, ties: &Ties) -> Vec<String> {
-    let session = ties.fresh().name();
+/// Remembers a user of the web UI. Only this node does. A session that is there already changes its user.
+fn begin_session(asked: &Asked, user: &str, sessions: &mut BTreeMap<String, String>, ties: &Ties) -> Vec<String> {
+    let known = cookie(asked, "session").filter(|session| sessions.contains_key(*session)).map(str::to_owned);
+    let session = known.unwrap_or_else(|| {
+        // As long as those of a zot, and as theirs in Base64.
+        let mut names = ties.fresh();
+        let text: String = (0..4).map(|_| names.name()).collect();
+        URL_SAFE.encode(&text[..120])
+    });
     sessions.insert(session.clone(), user.to_owned());
     let until = time::after(time::now(), LIFE).format("%a, %d %b %Y %H:%M:%S GMT");
     vec![

@@ -1,17 +1,19 @@
 //! The nodes in their order, and which of them is asked.
 
+mod health;
 mod node;
 mod placement;
 mod places;
 
-pub use node::{Node, NodeUrl};
+pub use health::{Breaker, By, Health, Shown};
+pub use node::{Credentials, Denied, Node, NodeUrl, Pass};
 pub use placement::{Fallback, HashKey, Mapped, Owner, Placement, Strategy, Why};
 pub use places::Place;
 use places::Places;
 
 use futures::future::join_all;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 /// How often the addresses of names are looked up again.
@@ -40,6 +42,33 @@ impl Fleet {
     /// The same fleet, whose repositories are looked for where the placement does not have them.
     pub fn locating(self) -> Fleet {
         Fleet { places: Some(Places::default()), ..self }
+    }
+
+    /// The same fleet, with what another one knows: of nodes that it has, too, their addresses and their health; and, if
+    /// both have the same nodes and place alike, where repositories were found.
+    pub fn succeeding(mut self, before: &Fleet) -> Fleet {
+        for node in &mut self.nodes {
+            if let Some(known) = before.nodes.iter().find(|known| known.is_same(node)) {
+                known.bounded_as(node);
+                *node = known.clone();
+            }
+        }
+        // A place is an index.
+        if self.places.is_some() && self.has_the_nodes_of(before) && self.placement == before.placement {
+            self.places = before.places.clone().or(self.places);
+        }
+        self
+    }
+
+    /// Whether the nodes are the very same, in the same order.
+    pub fn has_the_nodes_of(&self, other: &Fleet) -> bool {
+        self.nodes.len() == other.nodes.len() && self.nodes.iter().zip(&other.nodes).all(|(a, b)| Arc::ptr_eq(a, b))
+    }
+
+    /// Whether each node that is spoken to in TLS is one of the other fleet's, so that what connects to those serves here.
+    pub fn is_secured_by(&self, other: &Fleet) -> bool {
+        let mut secured = self.nodes.iter().filter(|node| node.trust().is_some());
+        secured.all(|node| other.nodes.iter().any(|known| Arc::ptr_eq(node, known)))
     }
 
     /// Whether repositories are looked for.
@@ -99,7 +128,7 @@ impl Fleet {
     /// short while ago last.
     pub fn any_order(&self) -> impl Iterator<Item = usize> {
         let (suspect, healthy): (Vec<usize>, Vec<usize>) =
-            (0..self.nodes.len()).partition(|&index| self.nodes[index].is_suspect());
+            (0..self.nodes.len()).partition(|&index| self.nodes[index].health.is_suspect());
         healthy.into_iter().chain(suspect)
     }
 
@@ -108,9 +137,28 @@ impl Fleet {
         self.nodes.iter().find(|node| node.url.authority().eq_ignore_ascii_case(authority))
     }
 
-    /// Notes that a node could not be reached or was late, and looks up its name again soon.
-    pub fn was_unreachable(&self, node: &Node) {
-        node.was_unreachable();
+    /// Notes that a node could not be reached, and looks up its name again soon.
+    pub fn was_unreachable(&self, node: &Node, cause: &str) {
+        node.health.was_unreachable(cause);
+        self.look_up_soon(node);
+    }
+
+    /// Notes that a node did not answer in time what was sent at `began`, and looks up its name again soon.
+    pub fn was_late(&self, node: &Node, by: By, began: Instant, cause: &str) {
+        if node.health.was_late(by, began, cause) {
+            tracing::warn!(node = node.name, cause, "a node is silent: what needs it fails at once until it answers");
+        }
+        self.look_up_soon(node);
+    }
+
+    /// Notes that a node said something.
+    pub fn was_heard(&self, node: &Node) {
+        if node.health.was_heard() {
+            tracing::info!(node = node.name, "a node that was silent answers again");
+        }
+    }
+
+    fn look_up_soon(&self, node: &Node) {
         if node.has_name() {
             self.stale.notify_one();
         }
@@ -120,7 +168,16 @@ impl Fleet {
     ///
     /// Returns whether every name has been found.
     pub async fn resolve(&self) -> bool {
-        let lookups = self.nodes.iter().map(|node| async {
+        self.resolve_those(|_| true).await
+    }
+
+    /// The same for the names of nodes that have no address yet.
+    pub async fn resolve_new(&self) -> bool {
+        self.resolve_those(|node| node.address().is_none()).await
+    }
+
+    async fn resolve_those(&self, which: impl Fn(&Node) -> bool) -> bool {
+        let lookups = self.nodes.iter().filter(|node| which(node)).map(|node| async {
             let found = node.resolve().await;
             if let Err(error) = &found {
                 tracing::warn!(node = node.name, url = %node.url, %error, "the name of a node cannot be resolved");
@@ -131,7 +188,8 @@ impl Fleet {
     }
 
     /// Keeps the addresses of names fresh, for ever. Resolving happens here and never on the way of a request.
-    pub async fn keep_resolved(&self, mut all_found: bool) {
+    pub async fn keep_resolved(&self) {
+        let mut all_found = self.nodes.iter().all(|node| node.address().is_some());
         if !self.nodes.iter().any(|node| node.has_name()) {
             return;
         }

@@ -1,23 +1,24 @@
 //! One node: a registry with a disk of its own, and what is known of it at the moment.
 
+use super::health::{Health, Leave};
+use crate::room::{Room, Seat};
+use crate::tls::Trust;
 use arc_swap::ArcSwap;
+use base64::prelude::{BASE64_STANDARD as STANDARD, Engine as _};
+use http::HeaderValue;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use url::{Host, Url};
-
-/// How long a node that failed is asked last where any node would do. Each failure after that doubles it.
-const SUSPICION: Duration = Duration::from_secs(5);
-/// The longest that it gets.
-const SUSPICION_MOST: Duration = Duration::from_secs(300);
 
 /// The base URL of a node: a scheme, a host, a port, and nothing else.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct NodeUrl {
+    is_https: bool,
     host: Host<String>,
     port: u16,
 }
@@ -26,13 +27,15 @@ impl TryFrom<String> for NodeUrl {
     type Error = String;
 
     fn try_from(text: String) -> Result<NodeUrl, String> {
-        let problem = |what: &str| format!("{text:?} is not the URL of a node: {what}; write http://HOST:PORT");
+        let problem = |what: &str| {
+            format!("{text:?} is not the URL of a node: {what}; write http://HOST:PORT or https://HOST:PORT")
+        };
         let url = Url::parse(&text).map_err(|error| problem(&error.to_string()))?;
-        match url.scheme() {
-            "http" => {}
-            "https" => return Err(problem("this version speaks plain HTTP to its nodes")),
+        let is_https = match url.scheme() {
+            "http" => false,
+            "https" => true,
             other => return Err(problem(&format!("{other:?} is no scheme of a registry"))),
-        }
+        };
         if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
             return Err(problem("a registry is always at the root of its host, so there is no path or query"));
         }
@@ -40,7 +43,7 @@ impl TryFrom<String> for NodeUrl {
             return Err(problem("clients bring their own credentials, so there are none here"));
         }
         match (url.host(), url.port_or_known_default()) {
-            (Some(host), Some(port)) if port != 0 => Ok(NodeUrl { host: host.to_owned(), port }),
+            (Some(host), Some(port)) if port != 0 => Ok(NodeUrl { is_https, host: host.to_owned(), port }),
             _ => Err(problem("it has no host, or port 0")),
         }
     }
@@ -54,7 +57,7 @@ impl From<NodeUrl> for String {
 
 impl fmt::Display for NodeUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}", self.authority())
+        write!(f, "{}://{}", if self.is_https { "https" } else { "http" }, self.authority())
     }
 }
 
@@ -67,9 +70,25 @@ impl fmt::Debug for NodeUrl {
 impl NodeUrl {
     /// `host:port`, as a `Host` header of a request to the node has it.
     pub fn authority(&self) -> String {
-        match self.port {
-            80 => self.host.to_string(),
-            port => format!("{}:{port}", self.host),
+        let default = if self.is_https { 443 } else { 80 };
+        if self.port == default { self.host.to_string() } else { self.place() }
+    }
+
+    /// Host and port, both told: what no two nodes share, whatever they speak.
+    pub fn place(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+
+    /// Whether the node is spoken to in TLS.
+    pub fn is_https(&self) -> bool {
+        self.is_https
+    }
+
+    /// The host as certificates name it.
+    pub fn server_name(&self) -> String {
+        match &self.host {
+            Host::Ipv6(ip) => ip.to_string(),
+            host => host.to_string(),
         }
     }
 
@@ -96,34 +115,15 @@ pub struct Node {
     pub name: String,
     /// Where it is.
     pub url: NodeUrl,
+    trust: Option<Trust>,
     addresses: ArcSwap<Vec<SocketAddr>>,
     /// Which of the addresses is used; moved on when one fails.
     turn: AtomicUsize,
-    suspicion: ArcSwap<Option<Suspicion>>,
-}
-
-/// That a node failed, and has not answered since.
-#[derive(Debug, Clone, Copy)]
-struct Suspicion {
-    since: Instant,
-    lasts: Duration,
-}
-
-impl Suspicion {
-    fn is_over(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.since) >= self.lasts
-    }
-
-    /// The suspicion after one more failure. Those of requests that were under way at the same time count as one.
-    fn after_failure(earlier: Option<Suspicion>, now: Instant) -> Suspicion {
-        match earlier {
-            Some(earlier) if earlier.is_over(now) => {
-                Suspicion { since: now, lasts: (earlier.lasts * 2).min(SUSPICION_MOST) }
-            }
-            Some(earlier) => earlier,
-            None => Suspicion { since: now, lasts: SUSPICION },
-        }
-    }
+    /// What is known of its health.
+    pub health: Health,
+    /// Bounds the requests that are under way there.
+    room: Room,
+    credentials: Option<Credentials>,
 }
 
 impl Node {
@@ -133,10 +133,51 @@ impl Node {
         Node {
             name,
             url,
+            trust: None,
             addresses: ArcSwap::from_pointee(addresses),
             turn: AtomicUsize::new(0),
-            suspicion: ArcSwap::from_pointee(None),
+            health: Health::default(),
+            room: Room::new(usize::MAX, Duration::ZERO),
+            credentials: None,
         }
+    }
+
+    /// The same with room for so many requests at a time; one more waits for `queue` at most.
+    pub fn bounded(self, in_flight: usize, queue: Duration) -> Node {
+        Node { room: Room::new(in_flight, queue), ..self }
+    }
+
+    /// The same with what onezot proves itself with there.
+    pub fn with_credentials(self, credentials: Option<Credentials>) -> Node {
+        Node { credentials, ..self }
+    }
+
+    /// What onezot proves itself with there, in requests of its own and in no others.
+    pub fn credentials(&self) -> Option<&Credentials> {
+        self.credentials.as_ref()
+    }
+
+    /// Whether another one stands for the same registry: what is known of one is known of the other.
+    pub fn is_same(&self, other: &Node) -> bool {
+        self.name == other.name
+            && self.url == other.url
+            && self.trust == other.trust
+            && self.credentials == other.credentials
+    }
+
+    /// The same node, spoken to in TLS.
+    pub fn trusting(self, trust: Trust) -> Node {
+        Node { trust: Some(trust), ..self }
+    }
+
+    /// What its certificate is verified by; `None` for a node that is spoken to in plain HTTP.
+    pub fn trust(&self) -> Option<&Trust> {
+        self.trust.as_ref()
+    }
+
+    /// Whether its certificate is verified; `None` for a node in plain HTTP.
+    pub fn verified(&self) -> Option<bool> {
+        self.url.is_https().then(|| self.trust.as_ref().is_none_or(Trust::verifies))
     }
 
     /// Asks the system's resolver for the addresses of the node's host; the last known ones stay when it fails.
@@ -182,22 +223,81 @@ impl Node {
         }
     }
 
-    /// Notes that the node could not be reached, or did not answer in time.
-    pub fn was_unreachable(&self) {
-        let now = Instant::now();
-        self.suspicion.rcu(|earlier| Some(Suspicion::after_failure(**earlier, now)));
+    /// Leave to send it a request, now or after a short wait.
+    ///
+    /// # Errors
+    ///
+    /// It is known to be silent, or too much is under way there.
+    pub async fn admit(self: &Arc<Node>) -> Result<Pass, Denied> {
+        if self.health.is_shut() {
+            return Err(Denied::Silent);
+        }
+        let seat = self.room.enter().await.ok_or(Denied::Full)?;
+        let leave = self.health.leave().ok_or(Denied::Silent)?;
+        Ok(Pass { node: self.clone(), is_trial: leave == Leave::Trial, _seat: seat })
     }
 
-    /// Notes that the node answered.
-    pub fn was_reached(&self) {
-        if self.suspicion.load().is_some() {
-            self.suspicion.store(Arc::new(None));
+    /// Has the bounds of another one from now on.
+    pub fn bounded_as(&self, other: &Node) {
+        self.room.resize_as(&other.room);
+    }
+
+    /// How many requests are under way there.
+    pub fn in_flight(&self) -> usize {
+        self.room.taken()
+    }
+}
+
+/// Leave to send a request to a node. It counts there as long as this is held.
+#[derive(Debug)]
+pub struct Pass {
+    node: Arc<Node>,
+    is_trial: bool,
+    _seat: Seat,
+}
+
+impl Pass {
+    /// Whether it is for this node.
+    pub fn is_for(&self, node: &Node) -> bool {
+        std::ptr::eq(Arc::as_ptr(&self.node), node)
+    }
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        if self.is_trial {
+            self.node.health.trial_ended();
         }
     }
+}
 
-    /// Whether the node failed a short while ago.
-    pub fn is_suspect(&self) -> bool {
-        self.suspicion.load().is_some_and(|suspicion| !suspicion.is_over(Instant::now()))
+/// Why no request is sent to a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Denied {
+    /// It is known to be silent.
+    Silent,
+    /// Too much is under way there.
+    Full,
+}
+
+/// What onezot proves itself with to a node, in requests of its own: the value of `Authorization`. It is not printed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credentials(HeaderValue);
+
+impl Credentials {
+    /// Those of a text `user:password`; `None` if it is none.
+    pub fn basic(text: &str) -> Option<Credentials> {
+        let is_plain = !text.chars().any(char::is_control);
+        text.split_once(':').filter(|(user, _)| is_plain && !user.is_empty())?;
+        let mut value = HeaderValue::from_str(&format!("Basic {}", STANDARD.encode(text))).ok()?;
+        // Neither `Debug` nor what sends it shows it.
+        value.set_sensitive(true);
+        Some(Credentials(value))
+    }
+
+    /// The value of the header.
+    pub fn header(&self) -> &HeaderValue {
+        &self.0
     }
 }
 
@@ -225,12 +325,15 @@ mod tests {
         assert_eq!(url("http://zot-0.zot:5000/").unwrap().to_string(), "http://zot-0.zot:5000");
         assert_eq!(url("http://[::1]:5000").unwrap().authority(), "[::1]:5000");
         assert_eq!(url("http://zot").unwrap().authority(), "zot");
+        assert_eq!(url("https://zot:443").unwrap().to_string(), "https://zot");
+        assert_eq!(url("https://zot:80").unwrap().authority(), "zot:80");
+        assert_eq!(url("https://zot").unwrap().place(), url("http://zot:443").unwrap().place());
         for bad in [
             "zot:5000",
             "",
             "http://",
             "ftp://zot",
-            "https://zot",
+            "https://",
             "http://zot/v2",
             "http://zot?x",
             "http://a:b@zot",
@@ -238,7 +341,7 @@ mod tests {
             "http://zot:99999",
         ] {
             let problem = url(bad).unwrap_err();
-            assert!(problem.contains("write http://HOST:PORT"), "{bad}: {problem}");
+            assert!(problem.contains("write http://HOST:PORT or https://HOST:PORT"), "{bad}: {problem}");
         }
     }
 
@@ -258,30 +361,35 @@ mod tests {
         let both: Vec<SocketAddr> = vec!["127.0.0.1:1".parse().unwrap(), "127.0.0.2:1".parse().unwrap()];
         let node = Node::at("http://zot:5000", both.clone());
         assert_eq!(node.address(), Some(both[0]));
-        node.was_unreachable();
+        node.health.was_unreachable("late");
         assert_eq!(node.address(), Some(both[0]), "a node that is late is not elsewhere");
         for _ in 0..3 {
             node.address_failed(both[0]);
             assert_eq!(node.addresses(), [both[1], both[0]]);
         }
-        assert!(node.is_suspect());
-        node.was_reached();
-        assert!(!node.is_suspect());
+        assert!(node.health.is_suspect());
+        node.health.was_heard();
+        assert!(!node.health.is_suspect());
     }
 
     #[test]
-    fn suspicion_grows_while_a_node_fails() {
-        let mut now = Instant::now();
-        let mut suspicion = None;
-        let mut lasted = Vec::new();
-        for _ in 0..8 {
-            let grown = Suspicion::after_failure(suspicion, now);
-            lasted.push(grown.lasts.as_secs());
-            assert!(!Suspicion::after_failure(Some(grown), now + Duration::from_secs(1)).is_over(now));
-            now = grown.since + grown.lasts;
-            assert!(grown.is_over(now));
-            suspicion = Some(grown);
+    fn credentials_are_a_user_and_a_password_and_are_not_printed() {
+        let credentials = Credentials::basic("me:a:b").unwrap();
+        assert_eq!(credentials.header(), "Basic bWU6YTpi");
+        let node = Node::new("a".into(), url("http://a").unwrap()).with_credentials(Some(credentials));
+        let printed = format!("{node:?}");
+        assert!(printed.contains("Sensitive") && !printed.contains("bWU6YTpi"), "{printed}");
+        for bad in ["", "me", ":secret", "me:a\nb"] {
+            assert_eq!(Credentials::basic(bad), None, "{bad:?}");
         }
-        assert_eq!(lasted, [5, 10, 20, 40, 80, 160, 300, 300]);
+    }
+
+    #[tokio::test]
+    async fn requests_to_a_node_are_bounded_and_counted() {
+        let node = Arc::new(Node::new("a".into(), url("http://a").unwrap()).bounded(1, Duration::from_millis(1)));
+        let pass = node.admit().await.unwrap();
+        assert_eq!((node.in_flight(), node.admit().await.unwrap_err()), (1, Denied::Full));
+        drop(pass);
+        assert!(node.admit().await.is_ok());
     }
 }

@@ -26,7 +26,7 @@ use crate::query::{self, Choices, DocumentPlan, Planned, Request, Step};
 use crate::scatter::{Ask, Failure, NodeAnswer, Scatter, Verdict};
 use futures::future::join_all;
 use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE};
-use http::{HeaderValue, Method};
+use http::{HeaderValue, Method, StatusCode};
 use outcome::{merged_field, one_field};
 use request::Parameters;
 use response::{Body, data_of, has_data};
@@ -34,6 +34,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The path of zot's GraphQL (zot `pkg/api/constants/extensions.go`, `FullSearchPrefix`).
@@ -50,11 +51,18 @@ const PERSISTED_BYTES: u64 = 16 << 20;
 /// What GraphQL needs between requests.
 pub struct GraphQl {
     choices: Choices,
-    partial: Partial,
-    unknown: unknown::UnknownQueries,
+    unknown: Arc<unknown::UnknownQueries>,
     valid: moka::sync::Cache<u64, ()>,
     persisted: moka::sync::Cache<String, String>,
     hasher: RandomState,
+}
+
+/// What the configuration says of planning.
+fn choices(config: &Config) -> Choices {
+    Choices {
+        shared_metadata: config.metadata == Metadata::Shared,
+        pass_unknown: config.unknown_queries == UnknownQueries::AnyNode,
+    }
 }
 
 /// What a request comes to: a document, or something that a node refuses in its own words, and why onezot thinks so.
@@ -71,18 +79,25 @@ pub enum Planning {
 impl GraphQl {
     /// Nothing is known yet.
     pub fn new(config: &Config) -> GraphQl {
-        let choices = Choices {
-            shared_metadata: config.metadata == Metadata::Shared,
-            pass_unknown: config.unknown_queries == UnknownQueries::AnyNode,
-        };
         let weight = |hash: &String, text: &String| u32::try_from(hash.len() + text.len()).unwrap_or(u32::MAX);
         GraphQl {
-            choices,
-            partial: config.partial,
-            unknown: unknown::UnknownQueries::default(),
+            choices: choices(config),
+            unknown: Arc::default(),
             valid: moka::sync::Cache::builder().max_capacity(VALID_MOST).time_to_live(VALID_FOR).build(),
             persisted: moka::sync::Cache::builder().max_capacity(PERSISTED_BYTES).weigher(weight).build(),
             hasher: RandomState::new(),
+        }
+    }
+
+    /// The same with another configuration. What nodes found valid is kept if they are the same nodes.
+    pub fn succeeded_by(&self, config: &Config, same_nodes: bool) -> GraphQl {
+        let fresh = GraphQl::new(config);
+        GraphQl {
+            valid: if same_nodes { self.valid.clone() } else { fresh.valid },
+            unknown: self.unknown.clone(),
+            persisted: self.persisted.clone(),
+            hasher: self.hasher.clone(),
+            ..fresh
         }
     }
 
@@ -199,7 +214,7 @@ impl GraphQl {
         };
         match invalid {
             Some(answer) => answer,
-            None => self.put_together(scatter.fleet().nodes().len(), fields, answered),
+            None => Self::put_together(ask.terms.partial, scatter.fleet().nodes().len(), fields, answered),
         }
     }
 
@@ -220,6 +235,9 @@ impl GraphQl {
             Err(failure) => return Some(answer::document_failed(&[failure])),
             Ok(answered) => answered,
         };
+        if answered.status == StatusCode::OK && Body::read(&answered).is_err() {
+            return Some(answer::document_failed(&[answered.unusable("not GraphQL")]));
+        }
         if !is_valid(&answered) {
             return Some(answer::relay(answered));
         }
@@ -242,7 +260,7 @@ impl GraphQl {
             }
             Step::FanOut(fan_out) => {
                 let gathered = scatter.documents(&ask_for(ask, &fan_out.upstream), data_of).await;
-                match gathered.judge(self.partial) {
+                match gathered.judge(ask.terms.partial) {
                     Verdict::Failed(failures) => Outcome::failed(failures),
                     Verdict::Refused(refusal) => one_field(planned, refusal),
                     Verdict::Parts { parts, headers, failures } => {
@@ -251,18 +269,18 @@ impl GraphQl {
                 }
             }
             Step::Compose(recipe) => {
-                let asker = compose::Asker { scatter, ask, partial: self.partial };
+                let asker = compose::Asker { scatter, ask };
                 compose::answer(&asker, planned, recipe).await
             }
         }
     }
 
     /// Puts the fields' outcomes together, in the client's order. One field without data makes all of it null.
-    fn put_together(&self, nodes: usize, fields: &[Planned], outcomes: Vec<Outcome>) -> Answer {
+    fn put_together(partial: Partial, nodes: usize, fields: &[Planned], outcomes: Vec<Outcome>) -> Answer {
         let outcomes: Vec<Outcome> = outcomes.into_iter().map(Outcome::of_valid).collect();
         let failures: Vec<Failure> = outcomes.iter().flat_map(|outcome| outcome.failures.iter().cloned()).collect();
         let is_whole = outcomes.iter().all(|outcome| outcome.value.is_some());
-        if !failures.is_empty() && (self.partial == Partial::Fail || !is_whole) {
+        if !failures.is_empty() && (partial == Partial::Fail || !is_whole) {
             return answer::document_failed(&failures);
         }
         let mut errors: Vec<String> = Vec::new();
@@ -367,6 +385,7 @@ fn upstream(ask: &Ask, body: String) -> Ask {
         body: body.into(),
         is_read: true,
         share: ask.share.clone(),
+        terms: ask.terms,
     }
 }
 

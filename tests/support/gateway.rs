@@ -1,20 +1,23 @@
 //! A gateway in this process, over nodes that the test has started.
 
 use super::client::Client;
-use onezot::config::{Config, NodeConfig};
+use onezot::config::{Config, Health, NodeConfig};
 use onezot::fleet::{NodeUrl, Placement};
 use onezot::server::{self, Running};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// The configuration of a gateway over these nodes, on a free port of the loopback.
 pub fn config(nodes: &[SocketAddr]) -> Config {
-    let node = |(index, address): (usize, &SocketAddr)| NodeConfig {
-        name: Some(format!("node-{index}")),
-        url: NodeUrl::try_from(format!("http://{address}")).expect("an address makes a URL"),
+    let node = |(index, address): (usize, &SocketAddr)| {
+        let url = NodeUrl::try_from(format!("http://{address}")).expect("an address makes a URL");
+        NodeConfig::at(Some(format!("node-{index}")), url)
     };
     Config {
-        listen: vec!["127.0.0.1:0".to_owned()],
+        listen: vec!["127.0.0.1:0".into()],
         nodes: nodes.iter().enumerate().map(node).collect(),
+        // Nodes are asked what a test asks.
+        health: Health { interval: Duration::ZERO, ..Health::default() },
         ..Config::default()
     }
 }

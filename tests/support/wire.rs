@@ -11,16 +11,21 @@ pub async fn nowhere() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
 }
 
-/// The configuration of a gateway over nodes named `zot-0`, `zot-1` …, changed by `yaml`.
+/// The configuration of a gateway over nodes named `zot-0`, `zot-1` …, changed by `yaml`. Nodes get no checks unless it
+/// says so: they are asked what a test asks.
 pub fn config(nodes: &[SocketAddr], yaml: &str) -> Config {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), yaml).unwrap();
     let flags = Flags {
-        listen: vec!["127.0.0.1:0".to_owned()],
+        listen: vec!["127.0.0.1:0".into()],
         nodes: nodes.iter().enumerate().map(|(i, address)| format!("zot-{i}=http://{address}")).collect(),
         ..Flags::default()
     };
-    Config::load(Some(file.path()), [], &flags).unwrap()
+    let mut config = Config::load(Some(file.path()), [], &flags).unwrap();
+    if !yaml.contains("health:") {
+        config.health.interval = std::time::Duration::ZERO;
+    }
+    config
 }
 
 /// Starts a gateway over `nodes`.

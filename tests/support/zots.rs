@@ -42,13 +42,17 @@ impl Zot {
 
     /// Starts a zot whose configuration is changed.
     pub async fn start_with(binary: &Path, change: impl FnOnce(&mut Value)) -> Zot {
+        Zot::start_at(binary, wire::nowhere().await, change).await
+    }
+
+    /// Starts a zot at an address that others know already.
+    pub async fn start_at(binary: &Path, address: SocketAddr, change: impl FnOnce(&mut Value)) -> Zot {
         let root = tempfile::TempDir::new().unwrap();
         let htpasswd = root.path().join("htpasswd");
         let lines = USERS.map(|(user, password)| format!("{user}:{}\n", bcrypt::hash(password, 4).unwrap()));
         std::fs::write(&htpasswd, lines.concat()).unwrap();
         let recorded = std::fs::read_to_string("tests/golden/http-config.json").unwrap();
         let mut config: Value = serde_json::from_str(&recorded).unwrap();
-        let address = wire::nowhere().await;
         config["distSpecVersion"] = json!("1.1.1");
         config["storage"] = json!({"rootDirectory": root.path().join("data"), "gc": false, "dedupe": true});
         config["http"]["address"] = json!(address.ip().to_string());

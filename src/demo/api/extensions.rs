@@ -2,6 +2,7 @@
 
 use crate::demo::exchange::{Asked, Cors, Reply};
 use crate::demo::registry::Registry;
+use crate::demo::signin;
 use http::header::{HeaderName, SET_COOKIE, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS};
 use http::{Method, StatusCode};
 use serde_json::json;
@@ -28,11 +29,15 @@ pub fn discover() -> Reply {
 }
 
 /// `/v2/_zot/ext/mgmt`: JSON that nobody calls so.
-pub fn management() -> Reply {
-    let text = concat!(
+pub fn management(registry: &Registry) -> Reply {
+    let mut text = concat!(
         r#"{"distSpecVersion":"1.1.1","commit":"","releaseTag":"","binaryType":"","#,
         r#""http":{"auth":{"htpasswd":{}}}}"#
-    );
+    )
+    .to_owned();
+    if registry.access.has_keys {
+        text = text.replace(r#"{}}}}"#, r#"{},"apikey":true}}}"#);
+    }
     Reply::data(StatusCode::OK, "text/plain; charset=utf-8", text).with(X_CONTENT_TYPE_OPTIONS, "nosniff")
 }
 
@@ -63,10 +68,13 @@ fn toggle(registry: &Registry, asked: &Asked, user: &str) -> StatusCode {
 }
 
 /// `/zot/auth/logout`.
-pub fn logout(asked: &Asked) -> Reply {
+pub fn logout(registry: &Registry, asked: &Asked) -> Reply {
     let mut reply = if asked.method == Method::OPTIONS {
         Reply::empty(StatusCode::OK)
     } else {
+        if let Some(session) = signin::cookie(asked, "session") {
+            registry.with(|state| state.sessions.remove(session));
+        }
         Reply::json(StatusCode::OK, &json!({}))
             .with(SET_COOKIE, "session=; Path=/; Expires=Thu, 01 Jan 1970 00:00:01 GMT; Max-Age=0")
     };

@@ -17,7 +17,7 @@ pub fn answer(registry: &Registry, route: &Route, asked: &Asked, user: &str) -> 
     match route {
         Route::Base => extensions::base(registry, asked),
         Route::Discover => extensions::discover(),
-        Route::Management => extensions::management(),
+        Route::Management => extensions::management(registry),
         Route::Preferences => extensions::preferences(registry, asked, user),
         Route::Catalog => lists::catalog(registry, asked, user),
         Route::Tags(name) => lists::tags(registry, asked, name),
@@ -26,6 +26,6 @@ pub fn answer(registry: &Registry, route: &Route, asked: &Asked, user: &str) -> 
         Route::Blob(name, digest) => blobs::answer(registry, asked, user, name, digest),
         Route::Uploads(name) => uploads::begin(registry, asked, user, name),
         Route::Upload(name, session) => uploads::answer(registry, asked, name, session),
-        Route::Search | Route::Logout | Route::Health => Reply::empty(StatusCode::NOT_FOUND),
+        Route::Search | Route::Logout | Route::Keys | Route::Health => Reply::empty(StatusCode::NOT_FOUND),
     }
 }
