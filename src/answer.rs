@@ -4,8 +4,7 @@ use crate::onward::{self, PARTIAL};
 use crate::scatter::{Failure, FailureKind, NodeAnswer};
 use bytes::Bytes;
 use http::header::{
-    ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, LINK, LOCATION, RETRY_AFTER, SET_COOKIE, TRANSFER_ENCODING,
-    UPGRADE, WARNING,
+    ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, LINK, LOCATION, RETRY_AFTER, TRANSFER_ENCODING, UPGRADE, WARNING,
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::{Value, json};
@@ -76,6 +75,16 @@ pub fn method_not_allowed(allowed: &'static str) -> Answer {
     answer
 }
 
+/// 405, as gorilla/mux answers a method that a route does not have: without a body, and without a word on those it has.
+pub fn unknown_method() -> Answer {
+    closing(Answer::empty(StatusCode::METHOD_NOT_ALLOWED))
+}
+
+/// 501, as Go's HTTP server answers an encoding of a body that it does not know.
+pub fn unsupported_encoding() -> Answer {
+    closing(Answer::with_body(StatusCode::NOT_IMPLEMENTED, TEXT, "Unsupported transfer encoding"))
+}
+
 /// 400, as Go's HTTP server writes it: `400 Bad Request`, and the reason if it names one.
 pub fn bad_request(reason: &str) -> Answer {
     let body = if reason.is_empty() { "400 Bad Request".to_owned() } else { format!("400 Bad Request: {reason}") };
@@ -134,7 +143,7 @@ pub fn document(
     nodes: usize,
     failures: &[Failure],
 ) -> Answer {
-    strip_one_node(&mut like);
+    strip_framing(&mut like);
     let mut body = String::from("{");
     if !errors.is_empty() {
         body.push_str(&format!("\"errors\":[{}],", errors.join(",")));
@@ -182,6 +191,48 @@ fn each(failures: &[Failure]) -> String {
     each.join("; ")
 }
 
+/// 501: API keys over several nodes are sealed, and there is no key to seal them with.
+pub fn no_seal_key() -> Answer {
+    let message =
+        "API keys for several nodes need a seal key: name its file in identity.seal_keys or with --seal-key-file";
+    Answer::oci_error(StatusCode::NOT_IMPLEMENTED, "UNSUPPORTED", message, Value::Null)
+}
+
+/// 501: a sign-in at a provider of identities would make the user known at one node only.
+pub fn no_sign_in() -> Answer {
+    let message = "signing in at a provider of identities would reach one node only: the nodes have to share their users \
+                   and sessions, and onezot to know it (metadata: shared)";
+    Answer::oci_error(StatusCode::NOT_IMPLEMENTED, "UNSUPPORTED", message, Value::Null)
+}
+
+/// 502 or 504 for an API key that not every node could make. `left` are those where it could not be taken back: what is
+/// there is listed, and can be used by nobody.
+pub fn no_key_made(failures: &[Failure], left: &[Failure]) -> Answer {
+    let nodes: Vec<&str> = failures.iter().map(|failure| failure.node.as_str()).collect();
+    let left: Vec<&str> = left.iter().map(|failure| failure.node.as_str()).collect();
+    let message = format!("no API key was made, as not every node could make one: {}", each(failures));
+    let detail = json!({"nodes": nodes, "left": left});
+    retriable(Answer::oci_error(failed_status(failures), "UNAVAILABLE", &message, detail))
+}
+
+/// 502 or 504 for an API key that some nodes may still take.
+pub fn not_revoked(failures: &[Failure]) -> Answer {
+    let message = format!("the API key may still be taken by some nodes; repeating it is safe: {}", each(failures));
+    failed(failures, &message)
+}
+
+/// A node's answer with another body, which is JSON.
+pub fn of_json(like: NodeAnswer, body: &Value) -> Answer {
+    Answer { body: go_json(body).into(), ..relay(like) }
+}
+
+/// Says that an answer is incomplete, if it is.
+pub fn incomplete(headers: &mut HeaderMap, nodes: usize, failures: &[Failure]) {
+    if !failures.is_empty() {
+        warn(headers, nodes, failures);
+    }
+}
+
 /// 503 for a request that there is no room for at the moment.
 pub fn busy() -> Answer {
     let message = "the gateway puts together as many answers as it may at the moment; try again";
@@ -213,7 +264,7 @@ pub fn catalog(
     nodes: usize,
     failures: &[Failure],
 ) -> Answer {
-    strip_one_node(&mut like);
+    strip_framing(&mut like);
     like.remove(LINK);
     // Names that cannot stand in a header cannot be pushed to a zot either; such a page has no Link.
     if let Some(link) = link.and_then(|link| HeaderValue::from_str(link).ok()) {
@@ -264,19 +315,6 @@ fn strip_framing(headers: &mut HeaderMap) {
     for name in [CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION, UPGRADE] {
         headers.remove(name);
     }
-}
-
-/// Makes the header of one node's answer that of an answer of several: what that node alone knows again is left out.
-fn strip_one_node(headers: &mut HeaderMap) {
-    strip_framing(headers);
-    headers.remove(SET_COOKIE);
-}
-
-/// What every node has accepted, as the first of them says it.
-pub fn accepted(answer: NodeAnswer) -> Answer {
-    let mut answer = relay(answer);
-    strip_one_node(&mut answer.headers);
-    answer
 }
 
 /// 201 for a blob that has been brought from another node, as one zot answers a mount: no more than where the blob is

@@ -11,6 +11,7 @@ pub use layers::{ConfigError, Flags};
 pub use tls::{CertificateAndKey, ClientCertificate, Listener, ListenerTls, NodeTls};
 
 use crate::fleet::{Credentials, Fleet, Node, NodeUrl, Placement};
+use crate::identity::SealKey;
 use crate::tls::Trust;
 use bytesize::ByteSize;
 use http::HeaderName;
@@ -20,6 +21,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 /// The whole configuration. Every key has a default but `nodes`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -49,6 +51,8 @@ pub struct Config {
     pub allow_partial: bool,
     /// Checks of the nodes.
     pub health: Health,
+    /// Sessions and API keys over several nodes.
+    pub identity: Identity,
     /// Deadlines.
     pub timeouts: Timeouts,
     /// Bounds.
@@ -171,6 +175,17 @@ pub enum UnknownQueries {
     AnyNode,
 }
 
+/// Sessions and API keys over several nodes.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Identity {
+    /// Files with the keys that seal what the nodes give clients. The first one seals, every one opens.
+    pub seal_keys: Vec<PathBuf>,
+    /// What is in them.
+    #[serde(skip)]
+    pub keys: Vec<SealKey>,
+}
+
 /// Checks whether the nodes answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -276,6 +291,7 @@ impl Default for Config {
             unknown_queries: UnknownQueries::default(),
             allow_partial: false,
             health: Health::default(),
+            identity: Identity::default(),
             timeouts: Timeouts::default(),
             limits: Limits::default(),
             log: Log::default(),
@@ -445,6 +461,18 @@ impl Config {
             Some(asked) => asked,
             None => self.partial,
         }
+    }
+
+    /// Reads the files that it names. An error is the path of a key and the problem, and never what is in a file.
+    fn read_files(&mut self) -> Result<(), (String, String)> {
+        self.identity.keys = Vec::new();
+        for (index, file) in self.identity.seal_keys.iter().enumerate() {
+            let read = std::fs::read(file).map_err(|error| error.to_string());
+            let key = read.and_then(|bytes| SealKey::from_file(&Zeroizing::new(bytes)));
+            let problem = |problem| (format!("identity.seal_keys[{index}]"), format!("{}: {problem}", file.display()));
+            self.identity.keys.push(key.map_err(problem)?);
+        }
+        Ok(())
     }
 
     /// The fleet that the configuration names.

@@ -67,15 +67,13 @@ impl<A, P: Fn() -> Patience> Door<A, P> {
             // It is looked up when it is first asked for, which may be when the connection is another's.
             socket.peer_addr();
         }
-        if self.tls.is_none() && !self.takes_h2c {
-            return Ok(stream);
-        }
         let Ok(tcp) = stream.into_any().downcast::<Tcp>() else {
             return Err(io::Error::other("a connection that is not one of TCP"));
         };
         let entered = match &self.tls {
             Some(tls) => Entered::secure(tls.current(), *tcp).await?,
-            None => Entered::plain(*tcp).await?,
+            None if self.takes_h2c => Entered::plain(*tcp).await?,
+            None => Entered::http1(*tcp),
         };
         if entered.is_http2() {
             // Its requests have tasks of their own, and pingora closes it when there is none for a while.

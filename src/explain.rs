@@ -17,7 +17,7 @@ pub fn explain(config: &Config, method: &Method, target: &str, body: Vec<u8>) ->
     let mut text = plan::Explained { plan: &plan, fleet: &fleet, method, target }.to_string();
     if matches!(plan, Plan::Documents(_)) {
         let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
-        let sender = Sender { address: None, host: None, is_secure: false, subject: None, is_trusted: false };
+        let sender = Sender::default();
         let (method, target, body) = (method.clone(), target.to_owned(), body.into());
         let share = Budget::new(0).share();
         let terms = Terms { partial: config.partial, until: tokio::time::Instant::now() };

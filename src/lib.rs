@@ -15,6 +15,7 @@
 //! [`rules`], [`path`], [`plan`], [`merge`] and [`page`] are pure: no I/O, no clock. [`answer`] makes every status and
 //! error body of onezot's own, [`onward`] every change to a request's header, [`config`] reads all configuration. [`health`]
 //! asks nodes whether they answer, [`room`] bounds what is under way.
+//! [`identity`] opens what clients prove themselves with, each node's part for the node.
 //! [`server`] starts and stops a gateway, behind the [`door`] that bounds what clients may take their time for. A gateway never
 //! changes: when its configuration or its nodes do, [`succession`] puts another one in its place, behind the same [`front`].
 
@@ -32,6 +33,7 @@ pub mod fleet;
 pub mod front;
 pub mod graphql;
 pub mod health;
+pub mod identity;
 pub mod items;
 pub mod locate;
 pub mod merge;

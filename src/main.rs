@@ -98,11 +98,14 @@ struct Source {
     /// Key of the placement, 16 ASCII characters: the cluster.hashKey of your zots, if they have one.
     #[arg(long, value_name = "KEY")]
     hash_key: Option<String>,
+    /// File with a key that seals sessions and API keys over several nodes. Repeatable; the first one seals, every one opens.
+    #[arg(long = "seal-key-file", value_name = "FILE")]
+    seal_keys: Vec<String>,
 }
 
 impl Source {
     fn load(self, listen: Vec<String>, admin: Option<String>) -> Result<Config, ConfigError> {
-        let flags = Flags { listen, admin, nodes: self.nodes, hash_key: self.hash_key };
+        let flags = Flags { listen, admin, nodes: self.nodes, hash_key: self.hash_key, seal_keys: self.seal_keys };
         // A variable that is not Unicode cannot be one of ours.
         let environment =
             std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));

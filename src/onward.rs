@@ -3,8 +3,11 @@
 
 use crate::config::Partial;
 use crate::fleet::Node;
+use crate::identity::Presented;
+use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// A member of a zot cluster that receives this for a repository of another member ends the request with a fatal log
 /// (zot `pkg/api/proxy.go`). A gateway is no member, so nobody's copy passes.
@@ -51,7 +54,7 @@ const NOT_FOR_A_FAN_OUT: [HeaderName; 8] = [
 ];
 
 /// Who sent a request, as a node is told.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Sender {
     /// The client's address.
     pub address: Option<IpAddr>,
@@ -64,6 +67,24 @@ pub struct Sender {
     pub subject: Option<Edit>,
     /// Whether the client is a proxy whose word on its own clients counts.
     pub is_trusted: bool,
+    /// What the client proves itself with, opened.
+    pub presented: Arc<Presented>,
+}
+
+impl Sender {
+    /// Where the client believes to be: scheme and authority. A trusted proxy knows better than the request itself.
+    pub fn origin(&self, headers: &HeaderMap) -> Option<String> {
+        let told = headers.get(FORWARDED_HOST).filter(|_| self.is_trusted);
+        let host = told.or(self.host.as_ref())?.to_str().ok()?;
+        let scheme = if self.came_by_tls(headers) { "https" } else { "http" };
+        Some(format!("{scheme}://{host}"))
+    }
+
+    /// Whether the client asked by TLS. A trusted proxy knows better.
+    pub fn came_by_tls(&self, headers: &HeaderMap) -> bool {
+        let told = headers.get(FORWARDED_PROTO).filter(|_| self.is_trusted);
+        told.map_or(self.is_secure, |proto| proto.as_bytes().eq_ignore_ascii_case(b"https"))
+    }
 }
 
 /// One change to a header: set to a value, or dropped.
@@ -96,6 +117,7 @@ pub fn edits(node: &Node, sender: &Sender, headers: &HeaderMap) -> Vec<Edit> {
         edits.push((header::FORWARDED, None));
     }
     edits.extend(sender.subject.clone());
+    edits.extend(sender.presented.edits(&node.name, headers));
     edits
 }
 
@@ -103,6 +125,20 @@ pub fn edits(node: &Node, sender: &Sender, headers: &HeaderMap) -> Vec<Edit> {
 fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
     let lines = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
     lines.flat_map(|value| value.split(',')).filter_map(|name| name.trim().parse().ok()).collect()
+}
+
+/// Why a node's answer cannot be used, whatever it is about: it changes the protocol, which nobody has asked for, or sends
+/// its body in a way that is not known here, and may be known to the client.
+pub fn unusable(status: StatusCode, headers: &HeaderMap) -> Option<&'static str> {
+    let mut encodings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let is_known = encodings.next().is_none_or(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"chunked"));
+    if status == StatusCode::SWITCHING_PROTOCOLS {
+        Some("it changes the protocol")
+    } else if !is_known || encodings.next().is_some() {
+        Some("its body is sent in an unknown way")
+    } else {
+        None
+    }
 }
 
 /// What of a node's answer speaks of the connection to the node, and is nothing to the client. What speaks of how the body
@@ -166,6 +202,7 @@ mod tests {
             is_secure: false,
             subject: Some((HeaderName::from_static("x-mine-too"), None)),
             is_trusted: false,
+            presented: Arc::default(),
         };
         let lines = |sender: &Sender| {
             let sent = for_fan_out(&node, sender, &client);

@@ -5,7 +5,7 @@ use crate::digest::BlobDigest;
 use crate::fleet::{Fleet, Owner, Why};
 use crate::page::{CatalogPage, query_value, query_values, without_parameters};
 use crate::path::{self, Target};
-use crate::rules::{By, Class, NOWHERE, ROUTES, Route};
+use crate::rules::{Act, By, Class, NOWHERE, ROUTES, Route};
 use http::Method;
 use std::fmt;
 
@@ -22,6 +22,8 @@ pub enum Plan {
     Broadcast(&'static Route),
     /// A GraphQL document, which is planned when its body has been read.
     Documents(&'static Route),
+    /// It is about who asks, which every node knows by itself.
+    Identity(&'static Route, Act),
     /// onezot answers for itself: it is alive.
     Probe(&'static Route),
     /// Any node is asked for [`NOWHERE`] in its place, and its answer streams back.
@@ -42,8 +44,6 @@ pub enum To {
     },
     /// The first node in order that can be reached.
     Any,
-    /// The first node in order.
-    First,
 }
 
 impl To {
@@ -52,7 +52,6 @@ impl To {
         match self {
             To::Owner { owner, .. } => vec![owner.node],
             To::Any => fleet.any_order().collect(),
-            To::First => vec![0],
         }
     }
 }
@@ -112,7 +111,6 @@ pub fn plan(fleet: &Fleet, method: &Method, target: &[u8]) -> Plan {
             Plan::Forward(route, repository.map_or(To::Any, |repository| owner(&repository)))
         }
         Class::RouteOnce(By::AnyNode) => Plan::Forward(route, To::Any),
-        Class::RouteOnce(By::FirstNode) => Plan::Forward(route, To::First),
         Class::Mount => {
             let mount = repository.filter(|_| method == Method::POST).and_then(|name| Mount::new(fleet, name, query));
             match mount {
@@ -123,6 +121,9 @@ pub fn plan(fleet: &Fleet, method: &Method, target: &[u8]) -> Plan {
         Class::Catalog => Plan::Catalog(route, CatalogAsk::new(path, query)),
         Class::Documents => Plan::Documents(route),
         Class::Broadcast => Plan::Broadcast(route),
+        // One zot does it all by itself.
+        Class::Identity(_) if fleet.nodes().len() < 2 => Plan::Forward(route, To::Any),
+        Class::Identity(act) => Plan::Identity(route, act),
         Class::Probe => Plan::Probe(route),
         Class::Unrouted => Plan::Unrouted,
     }
@@ -221,15 +222,6 @@ impl fmt::Display for Explained<'_> {
                         writeln!(f, "node:  {}", Ownership { fleet: self.fleet, owner: *owner })?;
                     }
                     To::Any => self.any_node(f)?,
-                    To::First => {
-                        if let Some(node) = self.fleet.nodes().first() {
-                            writeln!(
-                                f,
-                                "node:  {} ({}), always the first: others know nothing of it",
-                                node.name, node.url
-                            )?;
-                        }
-                    }
                 }
                 writeln!(f, "sends: {method} {target}")
             }
@@ -258,6 +250,37 @@ impl fmt::Display for Explained<'_> {
             Plan::Documents(route) => {
                 writeln!(f, "class: {}", route.class)?;
                 writeln!(f, "route: {}", route.path)
+            }
+            Plan::Identity(route, act) => {
+                writeln!(f, "class: {}", route.class)?;
+                writeln!(f, "route: {}", route.path)?;
+                match act {
+                    Act::SignIn => {
+                        self.any_node(f)?;
+                        writeln!(f, "sends: {method} {target}; the state of the sign-in names the node")
+                    }
+                    Act::CallBack => {
+                        writeln!(f, "node:  the one that the state names, any if it names none")?;
+                        // The query has the code of the sign-in.
+                        let path = target.split('?').next().unwrap_or_default();
+                        writeln!(f, "sends: {method} {path}, with the state as that node gave it")
+                    }
+                    Act::LogOut => {
+                        self.all_nodes(f)?;
+                        writeln!(f, "sends: {method} {target}, to each with its own session")
+                    }
+                    Act::ApiKeys => {
+                        self.all_nodes(f)?;
+                        match method.as_str() {
+                            "POST" => {
+                                writeln!(f, "sends: {method} {target}, to the first node first; all must make a key")?
+                            }
+                            "DELETE" => writeln!(f, "sends: the list of keys, and {method} with each node's own id")?,
+                            _ => writeln!(f, "sends: {method} {target}")?,
+                        }
+                        writeln!(f, "seals: the keys of all nodes in one, if there is a seal key; else 501")
+                    }
+                }
             }
             Plan::Probe(route) => {
                 writeln!(f, "class: {}", route.class)?;

@@ -1,6 +1,7 @@
 //! The proxy: carries out the plan of each request. What streams goes through pingora; what is merged is asked through
 //! [`crate::scatter`] and answered here.
 
+mod identity;
 mod located;
 
 use crate::answer::{self, Answer};
@@ -8,6 +9,7 @@ use crate::config::{Config, FieldName, Partial};
 use crate::door;
 use crate::fleet::{By, Fleet, Node, Pass};
 use crate::graphql::{GraphQl, Planning};
+use crate::identity::Identity;
 use crate::mount::{self, Copies};
 use crate::onward::{self, Sender};
 use crate::path::origin_form;
@@ -21,21 +23,26 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use http::header::{self, HOST, LOCATION};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
+use identity::FORGOTTEN;
 use located::{ELSEWHERE, Reading, UNKNOWN};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::prelude::{Error, ErrorType, HttpPeer, Result};
 use pingora::protocols::http::ServerSession;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
-use pingora::upstreams::peer::Peer as _;
+use pingora::upstreams::peer::{HttpUpstreamRequestPolicy, Peer as _};
 use pingora::{ErrorSource, ImmutStr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 /// An idle connection to a node is dropped before the node drops it.
 const UPSTREAM_IDLE: Duration = Duration::from_secs(30);
+
+/// Groups of connections that have one member.
+static RESENT: AtomicU64 = AtomicU64::new(1);
 
 /// How long a node may take where any would do, as long as there is another.
 const HURRY: Duration = Duration::from_secs(5);
@@ -53,6 +60,7 @@ pub struct Gateway {
     fleet: Arc<Fleet>,
     scatter: Arc<Scatter>,
     graphql: Arc<GraphQl>,
+    identity: Identity,
     in_flight: TaskTracker,
     /// For requests that are answered from what several nodes say.
     merges: Arc<Room>,
@@ -112,9 +120,13 @@ impl Gateway {
     pub fn new(config: Arc<Config>, fleet: Arc<Fleet>, in_flight: TaskTracker) -> Gateway {
         let scatter = Arc::new(Scatter::new(&config, fleet.clone()));
         let graphql = Arc::new(GraphQl::new(&config));
+        let identity = Identity::new(&config, &fleet);
+        if identity.is_of_this_process() {
+            tracing::info!("no identity.seal_keys: sessions of the web UI end with this process, API keys are refused");
+        }
         let merges = Arc::new(Room::new(config.limits.in_flight, config.limits.queue));
         let copies = Arc::new(Copies::new(config.limits.mounts));
-        Gateway { config, fleet, scatter, graphql, in_flight, merges, copies }
+        Gateway { config, fleet, scatter, graphql, identity, in_flight, merges, copies }
     }
 
     /// The gateway that takes the place of this one: with another configuration or fleet, and with what is known by
@@ -122,10 +134,12 @@ impl Gateway {
     pub fn succeeded_by(&self, config: Arc<Config>, fleet: Arc<Fleet>) -> Gateway {
         let scatter = Arc::new(self.scatter.succeeded_by(&self.config, &config, fleet.clone()));
         let graphql = Arc::new(self.graphql.succeeded_by(&config, fleet.has_the_nodes_of(&self.fleet)));
-        self.merges.resize(config.limits.in_flight, config.limits.queue);
-        self.copies.resize(config.limits.mounts);
+        let identity = Identity::new(&config, &fleet);
+        let limits = &config.limits;
+        self.merges.resize(limits.in_flight, limits.queue);
+        self.copies.resize(limits.mounts);
         let (in_flight, merges, copies) = (self.in_flight.clone(), self.merges.clone(), self.copies.clone());
-        Gateway { config, fleet, scatter, graphql, in_flight, merges, copies }
+        Gateway { config, fleet, scatter, graphql, identity, in_flight, merges, copies }
     }
 
     /// Its configuration.
@@ -149,14 +163,14 @@ impl Gateway {
     }
 
     /// Refuses what no registry could answer, before the path is looked at.
-    fn refuse_header(&self, header: &RequestHeader) -> Option<Answer> {
-        let bytes: usize = header.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-        let bytes = bytes + header.raw_path().len();
+    fn refuse_header(&self, request: &RequestHeader) -> Option<Answer> {
+        let bytes: usize = request.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+        let bytes = bytes + request.raw_path().len();
         let limits = &self.config.limits;
-        if bytes as u64 > limits.header_bytes.as_u64() || header.headers.len() > limits.header_count {
+        if bytes as u64 > limits.header_bytes.as_u64() || request.headers.len() > limits.header_count {
             return Some(answer::header_too_large());
         }
-        if !header.headers.contains_key(HOST) && header.version == Version::HTTP_11 {
+        if !request.headers.contains_key(HOST) && request.version == Version::HTTP_11 {
             return Some(answer::bad_request("missing required Host header"));
         }
         None
@@ -176,7 +190,8 @@ impl Gateway {
         // In HTTP/2, it is the authority.
         let authority = || HeaderValue::from_str(header.uri.authority()?.as_str()).ok();
         let host = header.headers.get(HOST).cloned().or_else(authority);
-        Sender { address, host, is_secure: tls.is_some(), subject, is_trusted }
+        let presented = self.identity.presented(&header.headers);
+        Sender { address, host, is_secure: tls.is_some(), subject, is_trusted, presented }
     }
 
     /// A request as it came, without its body.
@@ -245,7 +260,7 @@ impl Gateway {
         let accepted = gathered.accepted();
         Ok(match gathered.judge(Partial::Fail) {
             Verdict::Parts { mut parts, .. } => {
-                parts.drain(..).next().map_or_else(answer::internal_error, answer::accepted)
+                parts.drain(..).next().map_or_else(answer::internal_error, answer::relay)
             }
             Verdict::Refused(refusal) => answer::relay(refusal),
             Verdict::Failed(failures) => {
@@ -354,6 +369,12 @@ impl Gateway {
         peer.options.read_timeout = Some(if is_brief { timeouts.headers.min(HURRY) } else { patience });
         peer.options.write_timeout = Some(timeouts.idle);
         peer.options.idle_timeout = Some(UPSTREAM_IDLE);
+        if ctx.resent > 0 {
+            // Of a node that has closed one connection of the pool, all may be dead: none is in this group.
+            peer.group_key = RESENT.fetch_add(1, Ordering::Relaxed);
+        }
+        // No registry changes the protocol, and who did would be out of sight.
+        peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::deny_upgrades();
         Some(peer)
     }
 }
@@ -401,7 +422,8 @@ impl ProxyHttp for Gateway {
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
-        if let Some(refusal) = self.refuse_header(session.req_header()) {
+        let refusal = refuse_method(session).or_else(|| self.refuse_header(session.req_header()));
+        if let Some(refusal) = refusal.or_else(|| refuse_framing(session)) {
             return send(session, refusal).await;
         }
         // pingora has seen to it that the authority of such a target is the Host.
@@ -409,6 +431,7 @@ impl ProxyHttp for Gateway {
             session.req_header_mut().set_raw_path(target.as_bytes())?;
         }
         let sender = self.sender(session);
+        let asker = sender.clone();
         let has_body = !session.as_mut().is_body_done();
         let header = session.req_header();
         let mut plan = self.plan(header, has_body);
@@ -418,7 +441,8 @@ impl ProxyHttp for Gateway {
             }
             plan = self.plan(session.req_header(), has_body);
         }
-        let is_merged = matches!(plan, Plan::Catalog(..) | Plan::Broadcast(_) | Plan::Documents(_));
+        let is_merged =
+            matches!(plan, Plan::Catalog(..) | Plan::Broadcast(_) | Plan::Documents(_) | Plan::Identity(..));
         let seat = if is_merged { self.merges.enter().await } else { None };
         if is_merged && seat.is_none() {
             return send(session, answer::busy()).await;
@@ -474,6 +498,14 @@ impl ProxyHttp for Gateway {
                     None => return Ok(false),
                 }
             }
+            Plan::Identity(_, act) => {
+                ctx.class = "identity";
+                let ask = self.ask_of(session.req_header(), sender);
+                match self.answer_identity(session, act, ask, ctx).await? {
+                    Some(answer) => answer,
+                    None => return Ok(false),
+                }
+            }
             Plan::Probe(_) => {
                 ctx.class = "probe";
                 answer::healthy()
@@ -484,6 +516,7 @@ impl ProxyHttp for Gateway {
         if let Some(relative) = self.relative_location(&own.headers) {
             own.headers.insert(LOCATION, relative);
         }
+        let own = self.settle_own(session.req_header(), asker, own).await;
         send(session, own).await
     }
 
@@ -557,7 +590,8 @@ impl ProxyHttp for Gateway {
             error.as_down();
             return error;
         }
-        if let Some(node) = ctx.node(&self.fleet).filter(|_| upstream && *error.etype() != ErrorType::new(UNKNOWN)) {
+        let is_told = [UNKNOWN, FORGOTTEN].map(ErrorType::new).contains(error.etype());
+        if let Some(node) = ctx.node(&self.fleet).filter(|_| upstream && !is_told) {
             ctx.failure = Some(failure_of(node, &error));
         }
         // What may have had effect is never repeated. A read is, once, when the pooled connection was dead; and where
@@ -573,7 +607,7 @@ impl ProxyHttp for Gateway {
         if may_repeat && stale {
             ctx.resent += 1;
         } else {
-            let failed = ctx.node(&self.fleet).filter(|_| upstream);
+            let failed = ctx.node(&self.fleet).filter(|_| upstream && *error.etype() != ErrorType::new(FORGOTTEN));
             let go_on = may_repeat && ctx.go_on();
             if let (Some(node), Some(failure)) = (failed, &ctx.failure)
                 && (go_on || failure.kind == FailureKind::Late)
@@ -607,15 +641,22 @@ impl ProxyHttp for Gateway {
     }
 
     async fn response_filter(&self, session: &mut Session, upstream: &mut ResponseHeader, ctx: &mut Ctx) -> Result<()> {
+        if let Some(why) = onward::unusable(upstream.status, &upstream.headers) {
+            return Err(Error::explain(ErrorType::InvalidHTTPHeader, why).into_up());
+        }
         if let Some(node) = ctx.node(&self.fleet) {
             self.fleet.was_heard(node);
         }
         self.absent(upstream.status, ctx).await?;
+        self.settle_streamed(session.req_header(), upstream, ctx).await?;
         close_when_stopping(session);
-        if upstream.status != StatusCode::SWITCHING_PROTOCOLS {
-            for name in onward::of_the_connection(&upstream.headers) {
-                upstream.remove_header(&name);
-            }
+        for name in onward::of_the_connection(&upstream.headers) {
+            upstream.remove_header(&name);
+        }
+        let mut lengths = upstream.headers.get_all(header::CONTENT_LENGTH).iter();
+        if let (Some(length), Some(_)) = (lengths.next().cloned(), lengths.next()) {
+            // pingora has seen to it that they are the same.
+            upstream.insert_header(header::CONTENT_LENGTH, length)?;
         }
         if session.req_header().version < Version::HTTP_11 {
             // Chunks are unknown to it: without a length, the end of the connection is the end of the body.
@@ -704,6 +745,34 @@ impl ProxyHttp for Gateway {
             "request"
         );
     }
+}
+
+/// Refuses a request that tells twice, or in an unknown way, where its body ends. Go takes some of these; nobody sends
+/// them but to be read in one way by a proxy and in another by the node.
+fn refuse_framing(session: &Session) -> Option<Answer> {
+    let headers = &session.req_header().headers;
+    let mut encodings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    if let Some(encoding) = encodings.next() {
+        if encodings.next().is_some() || !encoding.as_bytes().eq_ignore_ascii_case(b"chunked") {
+            return Some(answer::unsupported_encoding());
+        }
+        // pingora has left out the length by now.
+        let raw = session.as_ref().to_h1_raw();
+        let name = b"\ncontent-length";
+        let has_length = raw.windows(name.len()).any(|line| line.eq_ignore_ascii_case(name));
+        return has_length.then(|| answer::bad_request(""));
+    }
+    let is_list = lengths.next().is_some_and(|length| length.as_bytes().contains(&b','));
+    (is_list || lengths.next().is_some()).then(|| answer::bad_request(""))
+}
+
+/// Refuses methods that a node should not even hear of: one that asks for a tunnel, one that shows a client its own secrets,
+/// and what is none to something in between and another one to the node.
+fn refuse_method(session: &Session) -> Option<Answer> {
+    let method = &session.req_header().method;
+    let is_odd = [Method::CONNECT, Method::TRACE].contains(method);
+    (is_odd || method.as_str().bytes().any(|byte| byte.is_ascii_lowercase())).then(answer::unknown_method)
 }
 
 /// Whether the client has seen the beginning of its answer. `100 Continue` is none.

@@ -472,7 +472,6 @@ impl Explained<'_> {
                 format!("{name}, owner of {repository:?}")
             }
             To::Any => format!("any, the first that can be reached of {}", names.join(", ")),
-            To::First => names.first().copied().unwrap_or_default().to_owned(),
         }
     }
 }

@@ -19,11 +19,27 @@ pub enum Class {
     Documents,
     /// Every node gets the request, the first one first; all must accept it. What goes this way may be repeated.
     Broadcast,
+    /// What people and machines are known by: each node has its own, and onezot seals them into one ([`crate::identity`]). With
+    /// a single node, that node answers.
+    Identity(Act),
     /// onezot's own health.
     Probe,
     /// Nothing that the public address serves: no route of a zot, or the inside of one node, which says nothing of the
     /// whole. Any node is asked for [`NOWHERE`] instead, so that the 404 (or 405) is a zot's own.
     Unrouted,
+}
+
+/// What is done about who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Act {
+    /// Begins a sign-in at a provider of identities, at one node.
+    SignIn,
+    /// Ends it, at the same node.
+    CallBack,
+    /// Ends a session, at every node.
+    LogOut,
+    /// Makes, lists and revokes API keys, at every node.
+    ApiKeys,
 }
 
 /// Which node answers a route-once request.
@@ -35,8 +51,6 @@ pub enum By {
     QueryRepository(&'static str),
     /// The first node in order that can be reached: all nodes give the same answer.
     AnyNode,
-    /// Always the first node in order: what it stores is on no other node.
-    FirstNode,
 }
 
 /// What of a repository a read is about.
@@ -60,6 +74,7 @@ impl std::fmt::Display for Class {
             Class::Catalog => "fan-out",
             Class::Documents => "documents",
             Class::Broadcast => "broadcast",
+            Class::Identity(_) => "identity",
             Class::Probe => "probe",
             Class::Unrouted => "unrouted",
         })
@@ -91,13 +106,13 @@ const POST: &[Method] = &[Method::POST];
 const PUT: &[Method] = &[Method::PUT];
 const GET_HEAD: &[Method] = &[Method::GET, Method::HEAD];
 const GET_POST: &[Method] = &[Method::GET, Method::POST];
+const GET_POST_DELETE: &[Method] = &[Method::GET, Method::POST, Method::DELETE];
 
 const fn owner(part: Part) -> Class {
     Class::RouteOnce(By::PathRepository(part))
 }
 
 const ANY_NODE: Class = Class::RouteOnce(By::AnyNode);
-const FIRST_NODE: Class = Class::RouteOnce(By::FirstNode);
 
 /// A clean path that no registry has: `-` is no name, and nothing follows it. How a zot says so depends on how it was
 /// built: one with the web UI has other headers, and 405 where another has 404.
@@ -120,10 +135,10 @@ pub static ROUTES: &[Route] = &[
     route("/v2/_zot/ext/cosign*", POST, Class::Broadcast),
     route("/v2/_zot/ext/notation*", POST, Class::Broadcast),
     route("/zot/auth/token", ALL, ANY_NODE),
-    route("/zot/auth/login", ALL, FIRST_NODE),
-    route("/zot/auth/callback/<provider>", ALL, FIRST_NODE),
-    route("/zot/auth/logout", ALL, FIRST_NODE),
-    route("/zot/auth/apikey*", ALL, FIRST_NODE),
+    route("/zot/auth/login", GET_POST, Class::Identity(Act::SignIn)),
+    route("/zot/auth/callback/<provider>", GET, Class::Identity(Act::CallBack)),
+    route("/zot/auth/logout", POST, Class::Identity(Act::LogOut)),
+    route("/zot/auth/apikey*", GET_POST_DELETE, Class::Identity(Act::ApiKeys)),
     route("/livez", GET_HEAD, Class::Probe),
     route("/readyz", GET_HEAD, Class::Probe),
     route("/startupz", GET_HEAD, Class::Probe),

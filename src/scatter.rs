@@ -14,7 +14,7 @@ use crate::plan::To;
 use crate::tls::NodeConnector;
 use bytes::{Bytes, BytesMut};
 use futures::future::join_all;
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, LINK, USER_AGENT};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, LINK, SET_COOKIE, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Either, Full};
 use hyper::body::{Body, Incoming};
@@ -165,6 +165,13 @@ pub enum Reply<T> {
     Refusal(NodeAnswer),
 }
 
+impl<T> Reply<T> {
+    /// Whether it is a word on the request: a server error is none.
+    fn is_answer(&self) -> bool {
+        !matches!(self, Reply::Refusal(answer) if answer.status.is_server_error())
+    }
+}
+
 /// What became of one node's part.
 pub type Outcome<T> = Result<Reply<T>, Failure>;
 
@@ -203,14 +210,18 @@ impl<T> Gathered<T> {
         let all_refuse = self.replies.iter().all(|(_, reply)| matches!(reply, Ok(Reply::Refusal(_))));
         for (index, (node, reply)) in self.replies.into_iter().enumerate() {
             match reply {
-                Ok(Reply::Part(part, header)) => {
+                Ok(Reply::Part(part, mut header)) => {
+                    if index > 0 {
+                        // Whoever signs in does so at the first node: the session of another would take its place.
+                        header.remove(SET_COOKIE);
+                    }
                     parts.push(part);
                     headers.get_or_insert(header);
                 }
                 Ok(Reply::Refusal(answer)) => {
                     let about_credentials = matches!(answer.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
-                    // No registry redirects what is asked of all; where a single node leads, the others are not.
-                    let is_answer = !answer.status.is_server_error() && !answer.status.is_redirection();
+                    // GraphQL errors come with 200. No registry redirects what is asked of all.
+                    let is_answer = answer.status.is_client_error() || answer.status == StatusCode::OK;
                     let is_final = is_answer && (all_refuse || about_credentials);
                     if self.lead == Some(index) && is_final {
                         return Verdict::Refused(answer);
@@ -271,22 +282,35 @@ enum Lead {
 
 type NodeClient = Client<NodeConnector<HttpConnector<FleetNames>>, Outgoing>;
 
-/// A client for the nodes of `fleet`, which resolves names in this way, with a pool of connections of its own.
-fn client(config: &Config, fleet: &Fleet, names: FleetNames) -> NodeClient {
+/// The connections to nodes.
+#[derive(Clone)]
+struct Clients {
+    /// From a pool.
+    pooled: NodeClient,
+    /// A new one for each request: of a node that has closed one connection of the pool, all may be dead.
+    fresh: NodeClient,
+}
+
+/// Clients for the nodes of `fleet`, which resolve names in this way, with a pool of connections of their own.
+fn clients(config: &Config, fleet: &Fleet, names: FleetNames) -> Clients {
     let mut connector = HttpConnector::new_with_resolver(names);
     connector.set_connect_timeout(Some(config.timeouts.connect));
     connector.set_nodelay(true);
     // What is not plain is left to the connector around it.
     connector.enforce_http(false);
     let connector = NodeConnector::new(connector, fleet, config.timeouts.connect);
-    Client::builder(TokioExecutor::new()).pool_idle_timeout(POOL_IDLE).pool_timer(TokioTimer::new()).build(connector)
+    let mut builder = Client::builder(TokioExecutor::new());
+    let fresh = builder.pool_max_idle_per_host(0).build(connector.clone());
+    let mut builder = Client::builder(TokioExecutor::new());
+    let pooled = builder.pool_idle_timeout(POOL_IDLE).pool_timer(TokioTimer::new()).build(connector);
+    Clients { pooled, fresh }
 }
 
 /// The fan-out client: one pool of connections for all nodes.
 pub struct Scatter {
     fleet: Arc<Fleet>,
-    client: NodeClient,
-    /// How the client resolves names.
+    clients: Clients,
+    /// How the clients resolve names.
     names: FleetNames,
     headers: Duration,
     write_answer: Duration,
@@ -303,10 +327,10 @@ impl Scatter {
     pub fn new(config: &Config, fleet: Arc<Fleet>) -> Scatter {
         let names = FleetNames::default();
         names.add(&fleet);
-        let client = client(config, &fleet, names.clone());
+        let clients = clients(config, &fleet, names.clone());
         Scatter {
             fleet,
-            client,
+            clients,
             names,
             headers: config.timeouts.headers,
             write_answer: config.timeouts.write_answer,
@@ -329,14 +353,14 @@ impl Scatter {
         let fresh = Scatter::new(config, fleet);
         self.budget.resize(config.limits.total_answer_bytes.as_u64());
         let alike = before.timeouts.connect == config.timeouts.connect && fresh.fleet.is_secured_by(&self.fleet);
-        let (client, names) = if alike {
+        let (clients, names) = if alike {
             self.names.add(&fresh.fleet);
-            (self.client.clone(), self.names.clone())
+            (self.clients.clone(), self.names.clone())
         } else {
-            (fresh.client, fresh.names)
+            (fresh.clients, fresh.names)
         };
         Scatter {
-            client,
+            clients,
             names,
             budget: self.budget.clone(),
             accepted: self.accepted.clone(),
@@ -482,8 +506,8 @@ impl Scatter {
         if lead == Lead::Always || !self.accepts(&ask.headers) {
             for node in nodes {
                 let reply = one(node.clone()).await;
-                let refused = matches!(reply, Ok(Reply::Refusal(_)));
-                let answered = reply.is_ok();
+                let answered = reply.as_ref().is_ok_and(Reply::is_answer);
+                let refused = answered && matches!(reply, Ok(Reply::Refusal(_)));
                 replies.push((node.clone(), reply));
                 if refused {
                     return Gathered { lead: Some(replies.len() - 1), replies };
@@ -498,7 +522,7 @@ impl Scatter {
         }
         let rest = &nodes[replies.len()..];
         replies.extend(join_all(rest.iter().map(|node| async { (node.clone(), one(node.clone()).await) })).await);
-        let lead = replies.iter().position(|(_, reply)| reply.is_ok());
+        let lead = replies.iter().position(|(_, reply)| reply.as_ref().is_ok_and(Reply::is_answer));
         let accepted = lead.is_some_and(|lead| matches!(replies[lead].1, Ok(Reply::Part(..))));
         if accepted {
             self.accept(&ask.headers);
@@ -578,8 +602,12 @@ impl Scatter {
         request.headers_mut().insert(CONTENT_LENGTH, pieces.left().into());
         *request.body_mut() = Either::Right(pieces);
         let began = Began::now();
-        let response =
-            self.client.request(request).await.map_err(|error| self.failed(node, &error, By::Request, began))?;
+        let response = self
+            .clients
+            .pooled
+            .request(request)
+            .await
+            .map_err(|error| self.failed(node, &error, By::Request, began))?;
         self.fleet.was_heard(node);
         Ok(response)
     }
@@ -617,7 +645,7 @@ impl Scatter {
             method: Method::GET,
             target: path.to_owned(),
             headers,
-            sender: Sender { address: None, host: None, is_trusted: false, is_secure: false, subject: None },
+            sender: Sender::default(),
             body: Bytes::new(),
             is_read: true,
             share: self.share(),
@@ -629,8 +657,8 @@ impl Scatter {
 
     /// Asks one node and waits for its header.
     ///
-    /// A read is sent a second time when its connection ended without an answer: most likely it came from the pool, and
-    /// the node had closed it.
+    /// A read is sent a second time, on a new connection, when its connection ended without an answer: most likely it came
+    /// from the pool, and the node had closed it.
     async fn begin(
         &self,
         node: &Arc<Node>,
@@ -662,7 +690,8 @@ impl Scatter {
         let response = loop {
             attempts += 1;
             let request = self.request(node, ask, target)?;
-            match timeout_at(until, self.client.request(request)).await {
+            let client = if attempts == 1 { &self.clients.pooled } else { &self.clients.fresh };
+            match timeout_at(until, client.request(request)).await {
                 Err(_) => {
                     self.fleet.was_late(node, by, began, "no header in time");
                     return Err(late(node, "no header in time"));
@@ -673,7 +702,10 @@ impl Scatter {
             }
         };
         self.fleet.was_heard(node);
-        Ok(response)
+        match onward::unusable(response.status(), response.headers()) {
+            Some(why) => Err(unusable(node, why.to_owned())),
+            None => Ok(response),
+        }
     }
 
     /// Reads the whole answer of a node.
@@ -686,6 +718,9 @@ impl Scatter {
         deadline: Instant,
     ) -> Result<NodeAnswer, Failure> {
         let (parts, body) = response.into_parts();
+        if let Some(failure) = ask.sender.presented.forgotten(self, ask, &node.name, &parts.headers).await {
+            return Err(failure);
+        }
         let body = match timeout_at(deadline, self.read_body(node, body, limit, &ask.share)).await {
             Ok(read) => read?,
             Err(_) => return Err(late(node, "no end of the body in time")),

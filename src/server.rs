@@ -97,6 +97,8 @@ async fn start_with(config: Arc<Config>, fleet: Fleet) -> Result<Running, StartE
     let mut proxy = HttpProxy::new(Front(current.clone()), Arc::new(conf));
     proxy.handle_init_modules();
     let mut options = HttpServerOptions::default();
+    // It is refused like other methods, in our own words.
+    options.allow_connect_method_proxying = true;
     options.h2_idle_timeout = Some(config.timeouts.keepalive);
     proxy.server_options = Some(options);
     proxy.h2_options = Some(http2(&config));

@@ -1,5 +1,5 @@
-//! Composed queries when nodes fail: the answer names the node, or says that it lacks its part; and the exceptions of the
-//! README that composing has.
+//! The exceptions of the README that composed queries have, their bounds, and lists of nodes that do not scan. What becomes of
+//! them when nodes fail is in `faults.rs`.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "the helpers of tests fail as tests do")]
 // What other tests use of what is shared.
@@ -17,18 +17,11 @@ mod stub;
 mod wire;
 
 use demo_replay::Set;
-use http::StatusCode;
-use onezot::demo::{Fault, Node};
+use onezot::demo::Node;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use stub::{Stub, reply};
-use tokio::net::TcpStream;
 use wire::Got;
-
-/// In the recorded content, on other nodes than `lib`, there are images built from this one.
-const DERIVED: &str = r#"{DerivedImageList(image:"lib:1"){Page{TotalCount} Results{RepoName Tag}}}"#;
-/// Deadlines that a hanging node misses soon.
-const SHORT: &str = "timeouts: {headers: 500ms, total: 1s}\n";
 
 struct Fleet {
     nodes: Vec<Node>,
@@ -73,129 +66,6 @@ fn json(got: &Got) -> Value {
         return Value::Null;
     }
     serde_json::from_slice(&got.body).unwrap_or_else(|error| panic!("{error}: {}", got.text()))
-}
-
-fn total(answer: &Value) -> u64 {
-    answer["data"]["DerivedImageList"]["Page"]["TotalCount"].as_u64().unwrap_or_else(|| panic!("{answer}"))
-}
-
-/// Breaks a node, and waits until it is down if that is how.
-async fn broken(node: &Node, fault: &Fault) {
-    node.faults().set(fault.clone());
-    while *fault == Fault::Down && TcpStream::connect(node.address()).await.is_ok() {
-        tokio::task::yield_now().await;
-    }
-}
-
-async fn mended(node: &Node) {
-    node.faults().clear();
-    while TcpStream::connect(node.address()).await.is_err() {
-        tokio::task::yield_now().await;
-    }
-}
-
-fn faults() -> [(Fault, u16); 7] {
-    [
-        (Fault::Down, 502),
-        (Fault::Hang, 504),
-        (Fault::Reset, 502),
-        (Fault::Status(StatusCode::INTERNAL_SERVER_ERROR), 502),
-        (Fault::Unauthorized, 502),
-        (Fault::BadJson, 502),
-        (Fault::TruncatedJson, 502),
-    ]
-}
-
-/// The validation of a document is asked of the first node that answers: of another one, the part is missing.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_relation_without_a_node_is_an_error_that_names_it() {
-    let fleet = Fleet::start(SHORT).await;
-    let whole = total(&json(&fleet.ask("alice", DERIVED).await));
-    for node in [1, 2] {
-        for (fault, status) in faults() {
-            broken(&fleet.nodes[node], &fault).await;
-            let got = fleet.ask("alice", DERIVED).await;
-            mended(&fleet.nodes[node]).await;
-            let answer = json(&got);
-            let is_credentials = fault == Fault::Unauthorized && node == fleet.owner;
-            assert_eq!(got.status, if is_credentials { 401 } else { status }, "{node} {fault:?}: {answer}");
-            if !is_credentials {
-                let message = answer["errors"][0]["message"].as_str().unwrap();
-                assert!(message.starts_with(&format!("node zot-{node} ")), "{node} {fault:?}: {message}");
-                assert_eq!(answer["data"], Value::Null);
-            }
-        }
-    }
-    assert_eq!(total(&json(&fleet.ask("alice", DERIVED).await)), whole);
-    fleet.running.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_relation_may_lack_any_node_but_the_owner_and_says_so() {
-    let fleet = Fleet::start(&format!("partial: warn\n{SHORT}")).await;
-    let whole = total(&json(&fleet.ask("alice", DERIVED).await));
-    let mut fewer = 0;
-    for node in 0..3 {
-        for (fault, status) in faults() {
-            broken(&fleet.nodes[node], &fault).await;
-            let got = fleet.ask("alice", DERIVED).await;
-            mended(&fleet.nodes[node]).await;
-            let answer = json(&got);
-            if node == fleet.owner {
-                let status = if fault == Fault::Unauthorized { 401 } else { status };
-                assert_eq!(got.status, status, "{node} {fault:?}: {answer}");
-                continue;
-            }
-            // The first node that can be reached says whether the document is valid: its answers count.
-            if node == 0 && got.status != 200 {
-                assert!(answer["data"].is_null(), "{fault:?}: {answer}");
-                continue;
-            }
-            assert_eq!(got.status, 200, "{node} {fault:?}: {answer}");
-            assert_eq!(answer["extensions"]["onezot"]["nodes"], json!({"total": 3, "failed": [format!("zot-{node}")]}));
-            assert!(answer.get("errors").is_none(), "{answer}");
-            assert!(got.header("warning").unwrap().contains(&format!("zot-{node}")));
-            assert!(total(&answer) <= whole);
-            fewer += usize::from(total(&answer) < whole);
-        }
-    }
-    assert!(fewer > 0, "no node had anything to lack");
-    fleet.running.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_difference_without_an_owner_is_an_error_that_names_it() {
-    let mut nodes = Vec::new();
-    for index in 0..3 {
-        nodes.push(Set::read("cve/").node(Some(index), 7).await);
-    }
-    let addresses: Vec<_> = nodes.iter().map(Node::address).collect();
-    let running = wire::gateway(&addresses, &format!("partial: warn\n{SHORT}")).await;
-    // The first node says whether the document is valid; these are not on it.
-    let names = ["alpine/app", "debian/svc", "lang/web", "multi/app", "docker/app", "mirror/app", "child/app"];
-    let owner = |name: &str| onezot::fleet::Placement::default().owner(name, 3).node;
-    let [first, second] = [1, 2].map(|node| *names.iter().find(|name| owner(name) == node).unwrap());
-    let image = |name: &str| format!(r#"{{Repo:"{name}",Tag:"1.0",Platform:{{Os:"linux",Arch:"amd64"}}}}"#);
-    let query =
-        format!("{{CVEDiffListForImages(minuend:{},subtrahend:{}){{CVEList{{Id}}}}}}", image(first), image(second));
-    let good = ask(running.addresses[0], "alice", &query).await;
-    assert!(json(&good)["data"].is_object(), "{query}: {}", good.text());
-    for node in [1, 2] {
-        for (fault, status) in faults() {
-            broken(&nodes[node], &fault).await;
-            let got = ask(running.addresses[0], "alice", &query).await;
-            mended(&nodes[node]).await;
-            let answer = json(&got);
-            if fault == Fault::Unauthorized && node == 1 {
-                assert_eq!(got.status, 401, "{answer}");
-                continue;
-            }
-            assert_eq!(got.status, status, "{node} {fault:?}: {answer}");
-            let message = answer["errors"][0]["message"].as_str().unwrap();
-            assert!(message.starts_with(&format!("node zot-{node} ")), "{fault:?}: {message}");
-        }
-    }
-    running.stop().await;
 }
 
 /// An exception: a digest that no tag leads to, or only where the client may not read.

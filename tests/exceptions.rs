@@ -44,10 +44,23 @@ const ROWS: &[(&str, &str, &str)] = &[
     ("a page beyond 64 bits", "golden_graphql.rs", "the_gateway_answers_as_the_one"),
     ("a GraphQL form of odd make", "odd_requests.rs", "what_only_go_would_read_is_refused_and_no_part"),
     ("the handshake of a WebSocket", "gateway.rs", "a_web_socket_is_not_opened_to_one_node"),
+    ("a session whose node", "identity.rs", "a_node_that_was_down_at_login_or_forgets_is_missing_and_logs_nobody_out"),
+    (
+        "API keys while no seal key",
+        "identity.rs",
+        "without_a_seal_key_sessions_are_those_of_the_process_and_api_keys_are_refused",
+    ),
+    (
+        "a sign-in at a provider",
+        "identity.rs",
+        "a_sign_in_at_a_provider_stays_at_its_node_and_is_refused_where_it_would_reach_one_only",
+    ),
     ("keys that begin with `_oz_`", "gateway.rs", "documents_are_bounded_before_any_node_is_asked"),
     ("a header that is malformed", "exceptions.rs", "what_cannot_be_read_is_400_and_reaches_no_node"),
     ("a bare `#` in the target", "exceptions.rs", "a_target_ends_with_a_fragment"),
     ("`Expect: 100-continue` in HTTP/2", "http2.rs", "nobody_is_told_to_go_on_and_whoever_goes_on_is_answered"),
+    ("a chunk of a body", "hygiene.rs", "nothing_odd_reaches_a_node_and_nothing_that_nginx_refuses"),
+    ("a body whose end", "hygiene.rs", "nothing_odd_reaches_a_node_and_nothing_that_nginx_refuses"),
     ("`CONNECT`", "exceptions.rs", "connect_is_405_and_reaches_no_node"),
 ];
 

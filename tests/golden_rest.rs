@@ -103,7 +103,7 @@ fn row_of(request: &Request) -> &'static str {
     let method = request.method.parse().unwrap();
     match plan::plan(&fleet, &method, request.path.as_bytes()) {
         Plan::Forward(route, _) | Plan::Mount(route, _) | Plan::Catalog(route, _) => route.path,
-        Plan::Broadcast(route) | Plan::Probe(route) | Plan::Documents(route) => route.path,
+        Plan::Broadcast(route) | Plan::Probe(route) | Plan::Documents(route) | Plan::Identity(route, _) => route.path,
         Plan::Refuse(Refusal::Redirect(_)) => "(redirected to the clean path)",
         Plan::Unrouted => {
             // The plan does not say which row it was.

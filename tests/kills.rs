@@ -13,7 +13,7 @@ mod whole;
 mod wire;
 
 use http::StatusCode;
-use kills::{Kill, Run, Victims};
+use kills::{Kill, Run, Victims, number};
 use onezot::demo::{Fault, Node, Setup};
 use onezot::fleet::Placement;
 use std::net::SocketAddr;
@@ -44,10 +44,6 @@ impl Victims for Embedded {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
-}
-
-fn number(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -49,6 +49,8 @@ pub struct Flags {
     pub nodes: Vec<String>,
     /// `--hash-key`.
     pub hash_key: Option<String>,
+    /// `--seal-key-file`, each.
+    pub seal_keys: Vec<String>,
 }
 
 const COMMAND_LINE: &str = "command line";
@@ -89,8 +91,8 @@ impl Config {
         check_layer(COMMAND_LINE, &layer)?;
         note_origins(&mut origins, COMMAND_LINE, &layer);
         merge(&mut merged, layer);
-        let config: Config = typed("configuration", merged)?;
-        config.check().map_err(|(key, problem)| {
+        let mut config: Config = typed("configuration", merged)?;
+        config.check().and_then(|()| config.read_files()).map_err(|(key, problem)| {
             let file = source.as_ref().map(|(place, _)| place);
             // What nobody has set is missing: in the file, if there is one.
             let origin = origins.get(key.split('[').next().unwrap_or_default()).or(file);
@@ -161,7 +163,9 @@ fn environment_layers(
         // Kubernetes puts ONEZOT_SERVICE_HOST and the like there: what is no key is somebody else's.
         let Some(path) = keys.get(&name) else { continue };
         let value = match path.last().map(String::as_str) {
-            Some("listen" | "trusted_proxies") => Value::Array(split_list(&text).map(Value::from).collect()),
+            Some("listen" | "trusted_proxies" | "seal_keys") => {
+                Value::Array(split_list(&text).map(Value::from).collect())
+            }
             // With more than names and URLs: as in a file.
             Some("nodes") if !text.trim_start().starts_with('[') => {
                 Value::Array(split_list(&text).map(node_from_text).collect())
@@ -248,6 +252,10 @@ fn flags_layer(flags: &Flags) -> Value {
             Value::Object(Map::from_iter([("hash_key".to_owned(), Value::from(key.clone()))])),
         );
     }
+    if !flags.seal_keys.is_empty() {
+        let keys = Map::from_iter([("seal_keys".to_owned(), Value::from(flags.seal_keys.clone()))]);
+        layer.insert("identity".to_owned(), Value::Object(keys));
+    }
     Value::Object(layer)
 }
 
@@ -329,6 +337,9 @@ mod tests {
     fn every_key_is_a_variable() {
         let keys = environment_keys();
         assert!(keys.len() > 18, "{keys:?}");
+        let seal_key = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(seal_key.path(), "k".repeat(40)).unwrap();
+        let seal_key = seal_key.path().display().to_string();
         for (name, path) in keys {
             let value = match path.last().map(String::as_str) {
                 Some("nodes") => "http://n:1",
@@ -336,6 +347,7 @@ mod tests {
                 Some("listen" | "admin") => "127.0.0.1:1",
                 Some("client_subject_header") => "X-Client-Subject",
                 Some("hash_key") => "bbbbbbbbbbbbbbbb",
+                Some("seal_keys") => seal_key.as_str(),
                 Some("strategy") => "rendezvous",
                 Some("fallback") => "rendezvous",
                 // A map counts with its strategy only.
@@ -370,7 +382,7 @@ mod tests {
             (
                 "nodez: []\n",
                 "FILE:1:1: nodez: unknown field `nodez`, expected one of listen, admin, trusted_proxies, \
-                            client_subject_header, nodes, placement, locate, metadata, partial, unknown_queries, allow_partial, health, timeouts, limits, log; did you mean `nodes`?",
+                            client_subject_header, nodes, placement, locate, metadata, partial, unknown_queries, allow_partial, identity, health, timeouts, limits, log; did you mean `nodes`?",
             ),
             (
                 "unknown_queries: any\n",
@@ -447,6 +459,15 @@ mod tests {
                 "nodes: [{url: http://a}]\ntrusted_proxies: [10.0.0.0/8, proxy]\n",
                 "FILE:2:31: trusted_proxies[1]: \"proxy\" is no \
                             range of addresses; write one such as 10.0.0.0/8",
+            ),
+            (
+                "nodes: [{url: http://a}]\nidentity: {seal_keys: [/nonexistent]}\n",
+                "FILE:2:24: identity.seal_keys[0]: /nonexistent: No such file or directory (os error 2)",
+            ),
+            (
+                "nodes: [{url: http://a}]\nidentity: {seal_keys: [/dev/null]}\n",
+                "FILE:2:24: identity.seal_keys[0]: /dev/null: it holds 0 bytes, and a key has 32 to 4096; make one \
+                            with: openssl rand -base64 48",
             ),
             (
                 "nodes:\n- url: http://a\n  credentials_file: /nonexistent/x\n",

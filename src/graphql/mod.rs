@@ -29,7 +29,7 @@ use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderValue, Method, StatusCode};
 use outcome::{merged_field, one_field};
 use request::Parameters;
-use response::{Body, data_of, has_data};
+use response::{Body, data_of, has_data, is_invalid};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
@@ -235,7 +235,8 @@ impl GraphQl {
             Err(failure) => return Some(answer::document_failed(&[failure])),
             Ok(answered) => answered,
         };
-        if answered.status == StatusCode::OK && Body::read(&answered).is_err() {
+        let is_graphql = answered.status == StatusCode::OK || is_invalid(answered.status);
+        if is_graphql && Body::read(&answered).is_err() {
             return Some(answer::document_failed(&[answered.unusable("not GraphQL")]));
         }
         if !is_valid(&answered) {

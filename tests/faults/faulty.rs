@@ -1,6 +1,8 @@
 //! Nodes that fail: each in one way, from its start to its end, whatever it is asked.
 
 use super::stub::read_header;
+use onezot::rules::{Class, ROUTES, Route};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -18,7 +20,7 @@ pub enum Fault {
     BlackHole,
     /// Connections are accepted and requests read, and nothing is said.
     Hang,
-    /// The header of the answer comes line by line, and does not end.
+    /// The header of the answer begins, and does not end.
     SlowHeaders,
     /// Half of the body comes, and no more.
     SlowBody,
@@ -36,6 +38,8 @@ pub enum Fault {
     Huge,
     /// What is right, but each connection is closed when it is used again.
     ClosedBetween,
+    /// None: what is right.
+    Nothing,
 }
 
 /// Every way to fail.
@@ -83,8 +87,8 @@ impl Drop for Faulty {
 }
 
 impl Faulty {
-    /// A node that fails; where it says what is right, it asks `well`.
-    pub async fn new(fault: Fault, well: SocketAddr) -> Faulty {
+    /// A node that fails; where it says what is right, that is what `well` answers.
+    pub async fn new(fault: Fault, well: &Well) -> Faulty {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = socket.local_addr().unwrap();
@@ -105,13 +109,14 @@ impl Faulty {
                 node._held.1.push(stream);
             }
         }
+        let well = well.clone();
         node.task = Some(tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
             if fault == Fault::BlackHole {
                 std::future::pending::<()>().await;
             }
             while let Ok((stream, _)) = listener.accept().await {
-                connections.spawn(serve(stream, fault, well, got.clone(), closed.clone()));
+                connections.spawn(serve(stream, fault, well.clone(), got.clone(), closed.clone()));
             }
         }));
         node
@@ -126,7 +131,7 @@ impl Faulty {
 async fn serve(
     mut stream: TcpStream,
     fault: Fault,
-    well: SocketAddr,
+    well: Well,
     got: Arc<Mutex<Vec<(String, String)>>>,
     closed: Arc<AtomicUsize>,
 ) {
@@ -141,18 +146,18 @@ async fn serve(
             Fault::Refused | Fault::BlackHole => return,
             Fault::Hang => std::future::pending().await,
             Fault::SlowHeaders => {
-                let mut first = "HTTP/1.1 200 OK\r\n";
-                while stream.write_all(first.as_bytes()).await.is_ok() {
-                    first = "X-Slow: yes\r\n";
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-                return;
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n").await;
+                std::future::pending().await
             }
             Fault::SlowBody | Fault::Reset => {
-                let Some((head, body)) = ask(well, &header, &body).await else { return };
+                let Some((head, body)) = well.ask(&header, &body).await else { return };
                 let half = if is_head { &[][..] } else { &body[..body.len() / 2] };
                 let length = format!("Content-Length: {}\r\n\r\n", body.len() + 1);
                 let _ = stream.write_all(&[head.as_bytes(), length.as_bytes(), half].concat()).await;
+                if is_head {
+                    // There is no body that could be late.
+                    continue;
+                }
                 if fault == Fault::SlowBody {
                     std::future::pending::<()>().await;
                 }
@@ -165,7 +170,7 @@ async fn serve(
             Fault::BadJson => say(&mut stream, 200, "application/json", BAD_JSON, is_head).await,
             Fault::WrongType => say(&mut stream, 200, "text/html", PAGE, is_head).await,
             Fault::TruncatedJson => {
-                let Some((head, body)) = ask(well, &header, &body).await else { return };
+                let Some((head, body)) = well.ask(&header, &body).await else { return };
                 let half = &body[..body.len() / 2];
                 let length = format!("Content-Length: {}\r\n\r\n", half.len());
                 stream.write_all(&[head.as_bytes(), length.as_bytes(), if is_head { &[] } else { half }].concat()).await
@@ -186,8 +191,8 @@ async fn serve(
                 closed.fetch_add(1, Ordering::SeqCst);
                 return;
             }
-            Fault::ClosedBetween => {
-                let Some((head, body)) = ask(well, &header, &body).await else { return };
+            Fault::ClosedBetween | Fault::Nothing => {
+                let Some((head, body)) = well.ask(&header, &body).await else { return };
                 let length = format!("Content-Length: {}\r\n\r\n", body.len());
                 stream
                     .write_all(&[head.as_bytes(), length.as_bytes(), if is_head { &[] } else { &body }].concat())
@@ -224,19 +229,48 @@ async fn read_body(stream: &mut TcpStream, header: &str) -> Option<Vec<u8>> {
     Some(body)
 }
 
-/// What a node that is well answers: the header without its framing and its end, and the body.
-async fn ask(well: SocketAddr, header: &str, body: &[u8]) -> Option<(String, Vec<u8>)> {
-    let closing = header.trim_end().to_owned() + "\r\nConnection: close\r\n\r\n";
-    let mut stream = TcpStream::connect(well).await.ok()?;
-    stream.write_all(&[closing.as_bytes(), body].concat()).await.ok()?;
-    let mut bytes = Vec::new();
-    stream.read_to_end(&mut bytes).await.ok()?;
-    let got = super::wire::parse(&bytes);
-    let mut head = format!("HTTP/1.1 {} Word\r\n", got.status);
-    for (name, value) in &got.headers {
-        if !["content-length", "transfer-encoding", "connection"].contains(&name.to_ascii_lowercase().as_str()) {
-            head.push_str(&format!("{name}: {value}\r\n"));
-        }
+/// The beginning of a message, and its body.
+type Said = (String, Vec<u8>);
+
+/// A node that is well, and what it has answered: it does not change, and is asked the same very often.
+#[derive(Clone)]
+pub struct Well {
+    address: SocketAddr,
+    answered: Arc<Mutex<HashMap<Said, Said>>>,
+}
+
+impl Well {
+    pub fn new(address: SocketAddr) -> Well {
+        Well { address, answered: Arc::default() }
     }
-    Some((head, got.body))
+
+    /// What it answers: the header without its framing and its end, and the body. Uploads that go to every node are taken
+    /// here: the embedded nodes do not know them.
+    async fn ask(&self, header: &str, body: &[u8]) -> Option<(String, Vec<u8>)> {
+        let line = header.lines().next()?.to_owned();
+        let target = line.split(' ').nth(1)?;
+        let is_broadcast =
+            |route: &&Route| route.class == Class::Broadcast && route.path.trim_end_matches('*') == target;
+        if ROUTES.iter().any(|route| is_broadcast(&route)) && line.starts_with("POST ") {
+            return Some(("HTTP/1.1 200 OK\r\n".to_owned(), Vec::new()));
+        }
+        let key = (line, body.to_vec());
+        if let Some(known) = self.answered.lock().unwrap().get(&key) {
+            return Some(known.clone());
+        }
+        let closing = header.trim_end().to_owned() + "\r\nConnection: close\r\n\r\n";
+        let mut stream = TcpStream::connect(self.address).await.ok()?;
+        stream.write_all(&[closing.as_bytes(), body].concat()).await.ok()?;
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).await.ok()?;
+        let got = super::wire::parse(&bytes);
+        let mut head = format!("HTTP/1.1 {} Word\r\n", got.status);
+        for (name, value) in &got.headers {
+            if !["content-length", "transfer-encoding", "connection"].contains(&name.to_ascii_lowercase().as_str()) {
+                head.push_str(&format!("{name}: {value}\r\n"));
+            }
+        }
+        self.answered.lock().unwrap().insert(key, (head.clone(), got.body.clone()));
+        Some((head, got.body))
+    }
 }

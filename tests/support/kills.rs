@@ -17,6 +17,11 @@ use tokio::sync::RwLock;
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const TAGS: [&str; 3] = ["a", "b", "c"];
 
+/// A number from the environment.
+pub fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
 /// How a node fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kill {

@@ -60,27 +60,62 @@ impl Zot {
         config["http"]["auth"]["htpasswd"]["path"] = json!(htpasswd);
         config["log"] = json!({"level": "error", "output": root.path().join("log")});
         change(&mut config);
-        let file = root.path().join("config.json");
-        std::fs::write(&file, config.to_string()).unwrap();
-        let child = Command::new(binary)
-            .arg("serve")
-            .arg(&file)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let zot = Zot { address, child, root };
+        std::fs::write(root.path().join(CONFIG), config.to_string()).unwrap();
+        let zot = Zot { address, child: spawn(binary, root.path()), root };
+        zot.ready().await;
+        zot
+    }
+
+    /// Starts it again, with what it has on its disk, and waits until it answers.
+    pub async fn restart(&mut self, binary: &Path) {
+        self.kill();
+        self.start_again(binary);
+        self.ready().await;
+    }
+
+    /// Waits until it answers.
+    pub async fn ready(&self) {
         for _ in 0..600 {
-            if tokio::net::TcpStream::connect(address).await.is_ok()
-                && wire::get(address, "/readyz").await.status == 200
+            if tokio::net::TcpStream::connect(self.address).await.is_ok()
+                && wire::get(self.address, "/readyz").await.status == 200
             {
-                return zot;
+                return;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        panic!("the zot at {address} did not get ready");
+        panic!("the zot at {} did not get ready", self.address);
     }
+
+    /// Sends its process a signal, such as `STOP` or `CONT`.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
+        assert!(sent.unwrap().success(), "no signal {name}");
+    }
+
+    /// Kills it at once.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts it again, where it was and with what it has.
+    pub fn start_again(&mut self, binary: &Path) {
+        self.child = spawn(binary, self.root.path());
+    }
+}
+
+/// The configuration of a zot, in its directory.
+const CONFIG: &str = "config.json";
+
+fn spawn(binary: &Path, root: &Path) -> Child {
+    Command::new(binary)
+        .arg("serve")
+        .arg(root.join(CONFIG))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
 }
 
 impl Zot {
