@@ -38,21 +38,31 @@ pub struct Model {
 }
 
 impl Model {
-    /// The least squares of the errors relative to what was measured, so that small fleets count as much as large ones;
-    /// `None` if the points do not determine it.
+    /// The least squares of the errors relative to what was measured, so that small fleets count as much as large ones.
+    /// Nothing costs less than nothing: a part that would come out negative is left out. `None` if the points do not
+    /// determine it.
     pub fn fit<'a>(points: impl IntoIterator<Item = &'a Point>) -> Option<Model> {
-        let mut sums = [[0.0; 4]; 3];
-        for point in points.into_iter().filter(|point| point.cpu.median > 0.0) {
-            let weight = 1.0 / point.cpu.median.powi(2);
-            let row = [1.0, point.nodes as f64, point.items as f64, point.cpu.median];
-            for (i, sum) in sums.iter_mut().enumerate() {
-                for (sum, value) in sum.iter_mut().zip(row) {
-                    *sum += weight * row[i] * value;
+        let points: Vec<&Point> = points.into_iter().filter(|point| point.cpu.median > 0.0).collect();
+        let mut parts = vec![0, 1, 2];
+        loop {
+            let mut sums = vec![vec![0.0; parts.len() + 1]; parts.len()];
+            for point in &points {
+                let weight = 1.0 / point.cpu.median.powi(2);
+                let all = [1.0, point.nodes as f64, point.items as f64];
+                let row: Vec<f64> = parts.iter().map(|part| all[*part]).chain([point.cpu.median]).collect();
+                for (sum, own) in sums.iter_mut().zip(&row) {
+                    sum.iter_mut().zip(&row).for_each(|(sum, value)| *sum += weight * own * value);
+                }
+            }
+            let solution = solved(sums)?;
+            match solution.iter().position(|value| *value < 0.0) {
+                Some(negative) => drop(parts.remove(negative)),
+                None => {
+                    let of = |part| parts.iter().position(|known| *known == part).map_or(0.0, |at| solution[at]);
+                    return Some(Model { request: of(0), per_node: of(1), per_item: of(2) });
                 }
             }
         }
-        let [request, per_node, per_item] = solved(sums)?;
-        Some(Model { request, per_node, per_item })
     }
 
     /// What it says of a fleet (ms).
@@ -61,23 +71,23 @@ impl Model {
     }
 }
 
-/// Solves three linear equations, the right side in the last column (elimination with the largest pivot).
-fn solved(mut rows: [[f64; 4]; 3]) -> Option<[f64; 3]> {
-    for column in 0..3 {
-        let pivot = (column..3).max_by(|a, b| rows[*a][column].abs().total_cmp(&rows[*b][column].abs()))?;
+/// Solves linear equations, the right side in the last column (elimination with the largest pivot).
+fn solved(mut rows: Vec<Vec<f64>>) -> Option<Vec<f64>> {
+    for column in 0..rows.len() {
+        let pivot = (column..rows.len()).max_by(|a, b| rows[*a][column].abs().total_cmp(&rows[*b][column].abs()))?;
         rows.swap(column, pivot);
-        let pivot = rows[column];
+        let pivot = rows[column].clone();
         if pivot[column].abs() < 1e-12 {
             return None;
         }
         for (index, row) in rows.iter_mut().enumerate() {
             let factor = row[column] / pivot[column];
             if index != column {
-                row.iter_mut().zip(pivot).for_each(|(value, pivot)| *value -= factor * pivot);
+                row.iter_mut().zip(&pivot).for_each(|(value, pivot)| *value -= factor * pivot);
             }
         }
     }
-    Some([0, 1, 2].map(|index| rows[index][3] / rows[index][index]))
+    rows.iter().enumerate().map(|(index, row)| Some(row.last()? / row[index])).collect()
 }
 
 /// What the model says of a large fleet, as Markdown.
@@ -218,6 +228,11 @@ mod tests {
         assert!((model.per_item - 0.001).abs() < 1e-9, "{model:?}");
         assert!(outlook(&points).contains("**2.00 ms + 0.500 ms × nodes + 1.000 µs × items"), "{}", outlook(&points));
         assert_eq!(Model::fit(&points[..1]), None);
+        let mut cheap = points;
+        // As if 3 nodes cost less than 1: then nodes cost nothing.
+        cheap[0].cpu.median = 90.0;
+        let model = Model::fit(&cheap).unwrap();
+        assert!(model.request >= 0.0 && model.per_node >= 0.0 && model.per_item >= 0.0, "{model:?}");
     }
 
     #[test]

@@ -113,8 +113,10 @@ pub struct Load {
     pub p50: Duration,
     /// The time within which 99 of 100 were answered.
     pub p99: Duration,
-    /// The bytes of one answer.
+    /// The bytes of one answer, if they were counted.
     pub bytes: usize,
+    /// The bytes of all answers.
+    pub received: u64,
 }
 
 /// Sends `requests` requests over `connections` connections, which are opened before the clock starts.
@@ -139,8 +141,9 @@ pub async fn run(address: SocketAddr, call: &Call, connections: usize, requests:
     let mut times = Vec::with_capacity(requests);
     for client in try_join_all(clients).await? {
         let (some, bytes) = client?;
-        times.extend(some);
         load.bytes = load.bytes.max(bytes);
+        load.received += (bytes * some.len()) as u64;
+        times.extend(some);
     }
     load.elapsed = began.elapsed();
     load.requests = times.len();

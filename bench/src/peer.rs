@@ -1,13 +1,13 @@
 //! The programs that are measured: started on loopback, stopped by dropping them.
 //!
 //! Each proxy is configured as its own documentation says for this job: connections to the node are kept, blobs are not
-//! buffered, as many threads as there are cores, no log of requests. TLS would be one more kind of front here: a listener
-//! with a certificate in [`nginx`], [`haproxy`] and [`onezot`], and a client for it in `load`.
+//! buffered, as many threads as there are cores, no log of requests. With a [`Certificate`], the last address of each is
+//! one for TLS.
 
 use crate::account::Processes;
 use crate::load::{Call, Connection};
 use crate::node::Fleet;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use http::Method;
 use nix::sys::signal::{Signal, kill};
 use std::ffi::OsStr;
@@ -83,6 +83,41 @@ pub struct Programs {
     pub threads: usize,
 }
 
+/// A certificate for loopback, made for the run.
+pub struct Certificate {
+    folder: TempDir,
+}
+
+impl Certificate {
+    /// Makes one; `None` if there is no openssl to make it.
+    pub async fn made() -> Result<Option<Certificate>> {
+        let Some(openssl) = find("openssl") else { return Ok(None) };
+        let certificate = Certificate { folder: tempfile::tempdir()? };
+        let mut command = Command::new(openssl);
+        command.args("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2".split(' '));
+        command.args("-subj /CN=localhost -addext subjectAltName=DNS:localhost -out".split(' '));
+        command.arg(certificate.file()).arg("-keyout").arg(certificate.key());
+        let output = command.output().await?;
+        ensure!(output.status.success(), "openssl: {}", String::from_utf8_lossy(&output.stderr));
+        let both = std::fs::read_to_string(certificate.file())? + &std::fs::read_to_string(certificate.key())?;
+        std::fs::write(certificate.both(), both)?;
+        Ok(Some(certificate))
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder.path().join("tls.crt")
+    }
+
+    fn key(&self) -> PathBuf {
+        self.folder.path().join("tls.key")
+    }
+
+    /// Both in one file, as haproxy reads them.
+    fn both(&self) -> PathBuf {
+        self.folder.path().join("tls.pem")
+    }
+}
+
 /// Finds a program in `PATH`, or where a system keeps its servers.
 pub fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -112,7 +147,7 @@ async fn start(
     while peer.addresses.len() < lines {
         let line = timeout(START, printed.next_line()).await??;
         let line = line.with_context(|| format!("{name} ended before it listened"))?;
-        if let Some((_, address)) = line.split_once("http://") {
+        if let Some((_, address)) = line.split_once("://") {
             peer.addresses.push(address.parse()?);
         }
     }
@@ -141,6 +176,23 @@ pub async fn onezot(program: &Path, nodes: &[SocketAddr]) -> Result<Peer> {
     start("onezot", program, arguments, 1).await
 }
 
+/// The same behind TLS.
+pub async fn onezot_with(program: &Path, node: SocketAddr, certificate: &Certificate) -> Result<Peer> {
+    let files = tempfile::tempdir()?;
+    let file = files.path().join("onezot.yaml");
+    let (chain, key) = (certificate.file(), certificate.key());
+    let (chain, key) = (chain.display(), key.display());
+    let config = format!(
+        "listen: [{{address: \"127.0.0.1:0\", tls: {{certificate: \"{chain}\", key: \"{key}\"}}}}]\n\
+         nodes: [{{name: zot-0, url: \"http://{node}\"}}]\n"
+    );
+    std::fs::write(&file, config)?;
+    let arguments = [OsStr::new("serve"), OsStr::new("--config"), file.as_os_str()];
+    let mut peer = start("onezot", program, arguments, 1).await?;
+    peer._files = Some(files);
+    Ok(peer)
+}
+
 /// The gateway of an afternoon.
 pub async fn naive(nodes: &[SocketAddr]) -> Result<Peer> {
     let addresses = nodes.iter().map(ToString::to_string);
@@ -149,18 +201,18 @@ pub async fn naive(nodes: &[SocketAddr]) -> Result<Peer> {
 
 /// nginx in front of one node. Its second address is the same with blobs buffered in memory, which its documentation
 /// does not advise for uploads but which costs it less.
-pub async fn nginx(programs: &Programs, node: SocketAddr) -> Result<Option<Peer>> {
+pub async fn nginx(programs: &Programs, node: SocketAddr, certificate: Option<&Certificate>) -> Result<Option<Peer>> {
     let Some(program) = &programs.nginx else { return Ok(None) };
     let files = tempfile::tempdir()?;
-    let [plain, buffered] = [free_port()?, free_port()?];
+    let [plain, buffered, secure] = [free_port()?, free_port()?, free_port()?];
     let threads = programs.threads;
     let here = files.path().display();
     let forwarded = "proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_set_header Host $http_host;
             proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_pass http://node;";
-    let server = |address: SocketAddr, blobs: &str| {
+    let server = |address: SocketAddr, tls: &str, blobs: &str| {
         format!(
             "    server {{
-        listen {address} backlog=4096;
+        listen {address} backlog=4096 {tls};
         location / {{ {forwarded} }}
         location ~ ^/v2/.+/blobs/ {{ {blobs}
             {forwarded} }}
@@ -188,23 +240,32 @@ http {{
     scgi_temp_path {here}/scgi;
     keepalive_requests 1000000000;
     upstream node {{ server {node}; keepalive {KEPT}; keepalive_requests 1000000000; }}
-{}{}}}
+{}{}{}}}
 ",
-        server(plain, unbuffered),
-        server(buffered, in_memory),
+        server(plain, "", unbuffered),
+        server(buffered, "", in_memory),
+        certificate.map_or_else(String::new, |certificate| {
+            let (chain, key) = (certificate.file(), certificate.key());
+            let files = format!("ssl_certificate {}; ssl_certificate_key {}", chain.display(), key.display());
+            server(secure, &format!("ssl; {files}; ssl_protocols TLSv1.2 TLSv1.3"), unbuffered)
+        }),
     );
     let file = files.path().join("nginx.conf");
     std::fs::write(&file, config)?;
     let mut command = Command::new(program);
     command.arg("-p").arg(files.path()).arg("-e").arg("stderr").arg("-c").arg(&file);
-    listening("nginx", command, vec![plain, buffered], files).await.map(Some)
+    let addresses = [plain, buffered].into_iter().chain(certificate.map(|_| secure)).collect();
+    listening("nginx", command, addresses, files).await.map(Some)
 }
 
 /// haproxy in front of one node.
-pub async fn haproxy(programs: &Programs, node: SocketAddr) -> Result<Option<Peer>> {
+pub async fn haproxy(programs: &Programs, node: SocketAddr, certificate: Option<&Certificate>) -> Result<Option<Peer>> {
     let Some(program) = &programs.haproxy else { return Ok(None) };
     let files = tempfile::tempdir()?;
-    let address = free_port()?;
+    let [plain, secure] = [free_port()?, free_port()?];
+    let with_tls = certificate.map_or_else(String::new, |certificate| {
+        format!("    bind {secure} backlog 4096 ssl crt {}\n", certificate.both().display())
+    });
     let threads = programs.threads;
     let most = most_connections();
     let config = format!(
@@ -220,8 +281,8 @@ defaults
     option forwardfor
     http-reuse safe
 frontend clients
-    bind {address} backlog 4096
-    default_backend nodes
+    bind {plain} backlog 4096
+{with_tls}    default_backend nodes
 backend nodes
     server zot-0 {node} pool-max-conn {KEPT}
 "
@@ -230,7 +291,8 @@ backend nodes
     std::fs::write(&file, config)?;
     let mut command = Command::new(program);
     command.arg("-db").arg("-f").arg(&file);
-    listening("haproxy", command, vec![address], files).await.map(Some)
+    let addresses = [plain].into_iter().chain(certificate.map(|_| secure)).collect();
+    listening("haproxy", command, addresses, files).await.map(Some)
 }
 
 /// The connections that a proxy can have open, a descriptor for each side.

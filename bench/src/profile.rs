@@ -51,7 +51,7 @@ pub async fn print(onezot: &Path, seconds: u64) -> Result<()> {
         ]);
         let output = perf.arg(recorded.path()).stderr(Stdio::null()).output().await?;
         for line in String::from_utf8_lossy(&output.stdout).lines().filter(|line| line.contains('%')) {
-            println!("{}", line.trim_end());
+            println!("{}", line.trim_end_matches(['-', ' ']));
         }
         println!();
     }

@@ -2,7 +2,7 @@
 
 use crate::growth::{self, Point};
 use crate::machine::Machine;
-use crate::peer::Programs;
+use crate::peer::{Programs, find};
 use crate::scale::Scale;
 use crate::stats::{FEWEST_ROUNDS, MOST_SPREAD};
 use crate::table::Table;
@@ -38,7 +38,12 @@ impl Report {
     /// A report without results.
     pub fn new(programs: &Programs, scale: &Scale) -> Result<Report> {
         let Programs { nginx, haproxy, wrk, .. } = programs;
-        let there = [("nginx", nginx.is_some()), ("haproxy", haproxy.is_some()), ("wrk", *wrk)];
+        let there = [
+            ("nginx", nginx.is_some()),
+            ("haproxy", haproxy.is_some()),
+            ("wrk", *wrk),
+            ("openssl", find("openssl").is_some()),
+        ];
         Ok(Report {
             scale: scale.name,
             rounds: scale.rounds,

@@ -2,7 +2,7 @@
 
 use crate::load::{self, Call, Connection, Load};
 use crate::node::Fleet;
-use crate::peer::{self, Peer, Programs};
+use crate::peer::{self, Certificate, Peer, Programs};
 use crate::scale::Scale;
 use crate::table::{Sample, Table};
 use crate::wrk;
@@ -11,10 +11,13 @@ use bytes::Bytes;
 use futures::future::try_join_all;
 use http::Method;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 const MANIFEST: &str = "/v2/team-0000/app-0000001/manifests/1.000.0";
 const BLOB: &str = "/v2/team-0000/app-0000001/blobs/sha256:0000";
 const UPLOAD: &str = "/v2/team-0000/app-0000001/blobs/uploads/1?digest=sha256:0000";
+/// As short as wrk can be told.
+const SHORTEST: Duration = Duration::from_secs(1);
 /// Connections that are opened at the same time.
 const AT_ONCE: usize = 100;
 
@@ -26,12 +29,18 @@ struct Subject<'a> {
     peer: Option<&'a Peer>,
 }
 
+impl Subject<'_> {
+    fn url(&self, target: &str) -> String {
+        format!("http://{}{target}", self.address)
+    }
+}
+
 /// Everything that goes to one node.
 pub async fn measure(programs: &Programs, scale: &Scale) -> Result<Vec<Table>> {
     let node =
         peer::nodes(&Fleet { nodes: 1, repositories: 10, tags: 10, blob: scale.blob, delay: 0, slow: None }).await?;
-    let nginx = peer::nginx(programs, node.address()).await?;
-    let haproxy = peer::haproxy(programs, node.address()).await?;
+    let nginx = peer::nginx(programs, node.address(), None).await?;
+    let haproxy = peer::haproxy(programs, node.address(), None).await?;
     let onezot = peer::onezot(&programs.onezot, &[node.address()]).await?;
     let peers: Vec<&Peer> = nginx.iter().chain(&haproxy).chain([&onezot]).collect();
     let mut subjects = vec![Subject { name: "direct".to_owned(), address: node.address(), peer: None }];
@@ -61,6 +70,54 @@ pub async fn measure(programs: &Programs, scale: &Scale) -> Result<Vec<Table>> {
     }
     drop(peers);
     tables.push(idle(programs, &node, scale).await?);
+    if let Some(certificate) = Certificate::made().await?.filter(|_| programs.wrk) {
+        tables.extend(over_tls(programs, &node, &certificate, scale).await?);
+    }
+    Ok(tables)
+}
+
+/// The same behind TLS; the connection to the node is plain. The load is wrk's, which speaks HTTP/1.1.
+async fn over_tls(programs: &Programs, node: &Peer, certificate: &Certificate, scale: &Scale) -> Result<Vec<Table>> {
+    let nginx = peer::nginx(programs, node.address(), Some(certificate)).await?;
+    let haproxy = peer::haproxy(programs, node.address(), Some(certificate)).await?;
+    let onezot = peer::onezot_with(&programs.onezot, node.address(), certificate).await?;
+    let peers: Vec<&Peer> = nginx.iter().chain(&haproxy).chain([&onezot]).collect();
+    let names: Vec<String> = peers.iter().map(|peer| peer.name.clone()).collect();
+    let time = scale.wrk.unwrap_or(SHORTEST);
+    let mut tables = Vec::new();
+    for (title, target, connections, columns, compared) in [
+        (
+            "GET of a manifest (2 KiB) over TLS, 32 connections",
+            MANIFEST,
+            32,
+            ["requests/s", "CPU µs/request", "p99 ms"],
+            ["CPU µs/request", "requests/s"],
+        ),
+        ("Blob down over TLS, 2 connections", BLOB, 2, ["MiB/s", "CPU s/GiB", "p99 ms"], ["CPU s/GiB", "MiB/s"]),
+    ] {
+        let about = "Load: wrk, one thread, HTTP/1.1. The proxy's connections to the node are plain.";
+        let mut table = Table::new(title, about, &columns, &names).comparing("onezot", &others(&names), &compared);
+        table
+            .fill(scale.rounds, async |index| {
+                let peer = peers[index];
+                let address = peer.addresses.last().copied().unwrap_or(peer.address());
+                let subject = Subject { name: peer.name.clone(), address, peer: Some(peer) };
+                // By name: an address is none that a client may send as the name of a server.
+                let url = format!("https://localhost:{}{target}", address.port());
+                let (load, cpu) = accounted(&subject, wrk::run(&url, connections, time)).await?;
+                let (seconds, cpu) = (load.elapsed.as_secs_f64(), cpu.unwrap_or_default());
+                let mib = load.received as f64 / f64::from(1 << 20);
+                Ok(Sample::from([
+                    ("requests/s", load.requests as f64 / seconds),
+                    ("CPU µs/request", cpu * 1e6 / load.requests as f64),
+                    ("MiB/s", mib / seconds),
+                    ("CPU s/GiB", cpu * 1024.0 / mib),
+                    ("p99 ms", load.p99.as_secs_f64() * 1e3),
+                ]))
+            })
+            .await?;
+        tables.push(table);
+    }
     Ok(tables)
 }
 
@@ -99,7 +156,7 @@ async fn small(
             let subject = &subjects[index];
             let (load, cpu) = accounted(subject, async {
                 match by_wrk {
-                    Some(time) => wrk::run(subject.address, &call.target, connections, time).await,
+                    Some(time) => wrk::run(&subject.url(&call.target), connections, time).await,
                     None => load::run(subject.address, call, connections, scale.requests).await,
                 }
             })
@@ -169,8 +226,8 @@ async fn idle(programs: &Programs, node: &Peer, scale: &Scale) -> Result<Table> 
     table
         .fill(scale.rounds.min(3), async |index| {
             let peer = match names[index].as_str() {
-                "nginx" => peer::nginx(programs, node).await?,
-                "haproxy" => peer::haproxy(programs, node).await?,
+                "nginx" => peer::nginx(programs, node, None).await?,
+                "haproxy" => peer::haproxy(programs, node, None).await?,
                 _ => Some(peer::onezot(&programs.onezot, &[node]).await?),
             };
             let Some(peer) = peer else { return Ok(Sample::new()) };
