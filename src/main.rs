@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use http::Method;
 use onezot::config::{Config, ConfigError, Flags};
 use onezot::plan::Ownership;
-use onezot::{explain, path, server, telemetry};
+use onezot::{explain, path, server, telemetry, whereabouts};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -81,6 +81,9 @@ enum Command {
         /// The name of the repository.
         #[arg(value_name = "REPO")]
         repository: String,
+        /// Print all nodes, and which of them have the repository; they are asked.
+        #[arg(long)]
+        all: bool,
         #[command(flatten)]
         source: Source,
     },
@@ -163,12 +166,19 @@ fn run(command: Command) -> Result<(), Exit> {
             say(&explain::explain(&config, &method, &target, body))
         }
         Command::Probe { url, timeout } => probe::run(&url, Duration::from_secs(timeout.into())),
-        Command::Where { repository, source } => {
+        Command::Where { repository, all, source } => {
             if !path::is_repository_name(&repository) {
                 let message = format!("{repository:?} is not the name of a repository, such as team-a/app");
                 return Err(Exit { message, code: 1 });
             }
-            let fleet = source.load(Vec::new(), None)?.fleet();
+            let config = source.load(Vec::new(), None)?;
+            if all {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+                let told = runtime.block_on(whereabouts::tell(&config, &repository));
+                runtime.shutdown_background();
+                return say(&told);
+            }
+            let fleet = config.fleet();
             let owner = fleet.owner(&repository);
             say(&format!("{}\n", Ownership { fleet: &fleet, owner }))
         }

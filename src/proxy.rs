@@ -2,6 +2,7 @@
 //! [`crate::scatter`] and answered here.
 
 mod identity;
+mod joined;
 mod located;
 
 use crate::answer::{self, Answer};
@@ -446,6 +447,12 @@ impl ProxyHttp for Gateway {
                     return Ok(false);
                 }
                 let ask = self.ask_of(session.req_header(), sender);
+                if let Some(mut answer) = self.pushed(session, route, &to, &ask).await? {
+                    if let Some(relative) = self.relative_location(&answer.headers) {
+                        answer.headers.insert(LOCATION, relative);
+                    }
+                    return send(session, answer).await;
+                }
                 match self.located(route, &to, ask, ctx).await {
                     Ok(None) => return Ok(false),
                     Ok(Some(answer)) => answer,

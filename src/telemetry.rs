@@ -107,8 +107,8 @@ fn admin(request: &Request<Incoming>, gateway: &Gateway) -> Answer {
     }
 }
 
-/// The fleet as JSON: version, placement, each node with its addresses, its health and what is under way there, and the queries that
-/// only the nodes know.
+/// The fleet as JSON: version, placement, each node with its addresses, its health and what is under way there, the queries
+/// that only the nodes know, and tags that are different images on several nodes.
 fn status(gateway: &Gateway) -> Answer {
     let (config, fleet) = (gateway.config(), gateway.fleet());
     let nodes: Vec<_> = fleet
@@ -130,6 +130,7 @@ fn status(gateway: &Gateway) -> Answer {
         "placement": fleet.placement(),
         "partial": config.partial,
         "unknown_queries": {"choice": config.unknown_queries, "seen": gateway.graphql().unknown_queries()},
+        "conflicting_tags": fleet.conflicts().status(),
         "nodes": nodes,
     });
     Answer::document("application/json", document.to_string())

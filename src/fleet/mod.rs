@@ -1,15 +1,17 @@
 //! The nodes in their order, and which of them is asked.
 
+mod conflicts;
 mod health;
 mod node;
 mod placement;
 mod places;
 
+use conflicts::Conflicts;
 pub use health::{Breaker, By, Health, Shown};
 pub use node::{Credentials, Denied, Node, NodeUrl, Pass};
 pub use placement::{Fallback, HashKey, Mapped, Owner, Placement, Strategy, Why};
-pub use places::Place;
 use places::Places;
+pub use places::{Place, Survey, ranked};
 
 use futures::future::join_all;
 use std::sync::Arc;
@@ -28,6 +30,8 @@ pub struct Fleet {
     placement: Placement,
     /// Where repositories were found; `None` where nobody looks.
     places: Option<Places>,
+    /// Tags that are different images on several nodes.
+    conflicts: Conflicts,
     /// Wakes [`Fleet::keep_resolved`] before its time.
     stale: Notify,
 }
@@ -36,7 +40,13 @@ impl Fleet {
     /// A fleet of `nodes`, which are not none.
     pub fn new(nodes: Vec<Node>, placement: Placement) -> Fleet {
         debug_assert!(!nodes.is_empty(), "a configuration without nodes is refused");
-        Fleet { nodes: nodes.into_iter().map(Arc::new).collect(), placement, places: None, stale: Notify::new() }
+        Fleet {
+            nodes: nodes.into_iter().map(Arc::new).collect(),
+            placement,
+            places: None,
+            conflicts: Conflicts::default(),
+            stale: Notify::new(),
+        }
     }
 
     /// The same fleet, whose repositories are looked for where the placement does not have them.
@@ -93,6 +103,28 @@ impl Fleet {
         if let Some(places) = &self.places {
             places.remove(repository);
         }
+    }
+
+    /// The nodes that have a repository, ranked, if it was found on several a short while ago.
+    pub fn split(&self, repository: &str) -> Option<Arc<[usize]>> {
+        self.place(repository)?.holders.filter(|holders| holders.len() > 1)
+    }
+
+    /// What was found a short while ago to lie on several nodes, for the client with these credentials.
+    pub fn survey(&self, credentials: Option<u64>) -> Option<Arc<Survey>> {
+        self.places.as_ref()?.survey(credentials)
+    }
+
+    /// Remembers that for a while.
+    pub fn surveyed(&self, credentials: Option<u64>, survey: Arc<Survey>) {
+        if let Some(places) = &self.places {
+            places.surveyed(credentials, survey);
+        }
+    }
+
+    /// Tags that are different images on several nodes.
+    pub fn conflicts(&self) -> &Conflicts {
+        &self.conflicts
     }
 
     /// The name of the node at an index.
