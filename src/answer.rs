@@ -284,13 +284,17 @@ fn failed_status(failures: &[Failure]) -> StatusCode {
 }
 
 /// A page of the catalog, with the header of a node's own catalog answer (its CORS and challenge lines).
-pub fn catalog(
-    mut like: HeaderMap,
-    entries: &[String],
-    link: Option<&str>,
-    nodes: usize,
-    failures: &[Failure],
-) -> Answer {
+pub fn catalog(like: HeaderMap, entries: &[String], link: Option<&str>, nodes: usize, failures: &[Failure]) -> Answer {
+    merged(like, go_json(&json!({"repositories": entries})), link, nodes, failures)
+}
+
+/// The tags of a repository, in JSON as zot writes them.
+pub fn tags(name: &str, tags: &[String]) -> String {
+    go_json(&json!({"name": name, "tags": tags}))
+}
+
+/// 200 with what was merged of so many nodes; `like` is the header of one of the answers.
+pub fn merged(mut like: HeaderMap, body: String, link: Option<&str>, nodes: usize, failures: &[Failure]) -> Answer {
     strip_framing(&mut like);
     like.remove(LINK);
     // Names that cannot stand in a header cannot be pushed to a zot either; such a page has no Link.
@@ -300,7 +304,6 @@ pub fn catalog(
     if !failures.is_empty() {
         warn(&mut like, nodes, failures);
     }
-    let body = go_json(&json!({"repositories": entries}));
     Answer { status: StatusCode::OK, headers: like, body: body.into() }
 }
 

@@ -158,9 +158,9 @@ pub enum Reload {
 #[serde(rename_all = "kebab-case")]
 pub enum Locate {
     /// They are where the placement says: nobody looks elsewhere.
-    #[default]
     Owner,
-    /// Where the owner does not have one, all other nodes are asked.
+    /// Where the owner does not have one, all other nodes are asked, and one that lies on several is put together.
+    #[default]
     Search,
 }
 

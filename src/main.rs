@@ -9,7 +9,7 @@ use http::Method;
 use onezot::config::{self, Config, ConfigError, Flags};
 use onezot::plan::Ownership;
 use onezot::watch::Watch;
-use onezot::{discovery, explain, path, reload, server, telemetry};
+use onezot::{discovery, explain, path, reload, server, telemetry, whereabouts};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -82,6 +82,9 @@ enum Command {
         /// The name of the repository.
         #[arg(value_name = "REPO")]
         repository: String,
+        /// Print all nodes, and which of them have the repository; they are asked.
+        #[arg(long)]
+        all: bool,
         #[command(flatten)]
         source: Source,
     },
@@ -189,12 +192,19 @@ fn run(command: Command) -> Result<(), Exit> {
             say(&explain::explain(&config, &method, &target, body))
         }
         Command::Probe { url, timeout } => probe::run(&url, Duration::from_secs(timeout.into())),
-        Command::Where { repository, source } => {
+        Command::Where { repository, all, source } => {
             if !path::is_repository_name(&repository) {
                 let message = format!("{repository:?} is not the name of a repository, such as team-a/app");
                 return Err(Exit { message, code: 1 });
             }
-            let fleet = source.load_with_nodes()?.fleet();
+            let config = source.load_with_nodes()?;
+            if all {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+                let told = runtime.block_on(whereabouts::tell(&config, &repository));
+                runtime.shutdown_background();
+                return say(&told);
+            }
+            let fleet = config.fleet();
             let owner = fleet.owner(&repository);
             say(&format!("{}\n", Ownership { fleet: &fleet, owner }))
         }

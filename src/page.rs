@@ -83,6 +83,41 @@ impl fmt::Display for CatalogPage {
     }
 }
 
+/// A page of the tags of a repository, as its query asks for it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TagPage {
+    /// How many tags at the most.
+    pub n: Option<usize>,
+    /// The tag that the page begins after; empty: from the start.
+    pub last: String,
+}
+
+impl TagPage {
+    /// Reads `n` and `last` as zot does (zot `pkg/api/routes.go`, `ListTags`); `None` if zot refuses them.
+    pub fn from_query(query: Option<&str>) -> Option<TagPage> {
+        let once = |name| {
+            let mut values = query_values(query.unwrap_or_default(), name);
+            let first = values.next();
+            values.next().is_none().then_some(first)
+        };
+        let n = match once("n")? {
+            None => None,
+            Some(n) => Some(usize::try_from(n.parse::<i64>().ok()?).ok()?),
+        };
+        Some(TagPage { n, last: once("last")?.unwrap_or_default().into_owned() })
+    }
+
+    /// Cuts the page out of all tags, and tells its last tag if something follows; `None` if there is no tag `last`.
+    pub fn cut<'a>(&self, all: &'a [String]) -> Option<(&'a [String], Option<&'a String>)> {
+        let rest = match self.last.as_str() {
+            "" => all,
+            last => &all[all.iter().position(|tag| tag == last)? + 1..],
+        };
+        let page = &rest[..self.n.unwrap_or(rest.len()).min(rest.len())];
+        Some((page, page.last().filter(|_| page.len() < rest.len())))
+    }
+}
+
 /// A page of a list, as the argument `requestedPage` asks for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ListPage {
@@ -253,6 +288,32 @@ mod tests {
         }
         assert_eq!(CatalogPage::from_query(None), CatalogPage::default());
         assert_eq!(page("last=team-a%2Fapp&last=x").last, "team-a/app");
+    }
+
+    #[test]
+    fn pages_of_tags_are_stricter() {
+        for (query, page) in [
+            (None, Some((None, ""))),
+            (Some("n=2"), Some((Some(2), ""))),
+            (Some("n=0&last=1"), Some((Some(0), "1"))),
+            (Some("n=-1"), None),
+            (Some("n="), None),
+            (Some("n=x"), None),
+            (Some("n=1&n=1"), None),
+            (Some("last=a&last=b"), None),
+            (Some("n=99999999999999999999"), None),
+        ] {
+            let page = page.map(|(n, last)| TagPage { n, last: last.to_owned() });
+            assert_eq!(TagPage::from_query(query), page, "{query:?}");
+        }
+        let all = ["1", "2", "3"].map(str::to_owned);
+        let cut =
+            |query: &str| TagPage::from_query(Some(query)).unwrap().cut(&all).map(|(page, next)| (page.len(), next));
+        assert_eq!(cut(""), Some((3, None)));
+        assert_eq!(cut("n=2"), Some((2, Some(&all[1]))));
+        assert_eq!(cut("n=2&last=1"), Some((2, None)));
+        assert_eq!(cut("n=0"), Some((0, None)));
+        assert_eq!(cut("last=4"), None);
     }
 
     #[test]

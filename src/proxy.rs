@@ -2,6 +2,7 @@
 //! [`crate::scatter`] and answered here.
 
 mod identity;
+mod joined;
 mod located;
 mod refused;
 
@@ -442,7 +443,7 @@ impl ProxyHttp for Gateway {
         if !matches!(plan, Plan::Probe(_)) {
             match self.visit(&sender, &header.headers) {
                 Ok(visit) => ctx.visit = Some(visit),
-                Err(refusal) => return send(session, refusal).await,
+                Err(refusal) => return send(session, *refusal).await,
             }
         }
         if self.fleet.nodes().is_empty() && !matches!(plan, Plan::Probe(_) | Plan::Refuse(_)) {
@@ -470,6 +471,12 @@ impl ProxyHttp for Gateway {
                     return Ok(false);
                 }
                 let ask = self.ask_of(session.req_header(), sender);
+                if let Some(mut answer) = self.pushed(session, route, &to, &ask).await? {
+                    if let Some(relative) = self.relative_location(&answer.headers) {
+                        answer.headers.insert(LOCATION, relative);
+                    }
+                    return send(session, answer).await;
+                }
                 match self.located(route, &to, ask, ctx).await {
                     Ok(None) => return Ok(false),
                     Ok(Some(answer)) => answer,

@@ -2,13 +2,14 @@
 
 use crate::compose::{self, Composed, Recipe};
 use crate::document::{Field, Operation, Root, Select, Unplannable, Upstream, aliased, selected};
+use crate::filter::Filter;
 use crate::fleet::Fleet;
 use crate::page::ListPage;
 use crate::plan::To;
-use crate::rules::{self, Items, Names, Query, QueryClass, Sort};
+use crate::rules::{self, Items, Joined, Names, Query, QueryClass, Sort};
 use crate::scan::Bounds;
 use serde_json::{Map, Value};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
@@ -97,7 +98,7 @@ impl DocumentPlan {
 fn repositories(fields: &[Planned]) -> BTreeSet<String> {
     let asked = fields.iter().flat_map(|planned| match &planned.step {
         Step::Ask { to, .. } => vec![to],
-        Step::FanOut(_) => Vec::new(),
+        Step::FanOut(_) | Step::Union(_) => Vec::new(),
         Step::Compose(recipe) => recipe.owners(),
     });
     asked.filter_map(|to| if let To::Owner { repository, .. } = to { Some(repository.clone()) } else { None }).collect()
@@ -126,15 +127,41 @@ pub enum Step {
         /// If the node's answer can only be an error: why onezot thinks so. Data would be one node's part.
         must_fail: Option<String>,
     },
-    /// Every node is asked, and the lists are merged.
+    /// Every node is asked, or all that have a repository, and the lists are merged.
     FanOut(Box<FanOut>),
+    /// All nodes that have a repository are asked, and their lists are joined.
+    Union(Union),
     /// Several requests, whose answers are put together by rules of the query's own.
     Compose(Recipe),
+}
+
+/// A field whose result is a list, of which several nodes have a part.
+#[derive(Debug)]
+pub struct Union {
+    /// What each is asked: with a hidden `Digest`, which tells items apart.
+    pub upstream: Upstream,
+    /// Who has the repository.
+    pub holders: Holders,
+}
+
+/// A repository that lies on several nodes.
+#[derive(Debug, Clone)]
+pub struct Holders {
+    /// The repository.
+    pub repository: String,
+    /// The nodes, ranked.
+    pub nodes: Arc<[usize]>,
 }
 
 /// A field that every node is asked for without paging.
 #[derive(Debug)]
 pub struct FanOut {
+    /// Who is asked, because the field names a repository that they have; `None`: all nodes.
+    pub holders: Option<Holders>,
+    /// Whether each node lists all tags that it has, so that copies are seen.
+    pub is_whole: bool,
+    /// How repositories that lie on several nodes are asked for again, to be put together.
+    pub again: Option<Box<Again>>,
     /// What each is asked.
     pub upstream: Upstream,
     /// The members of the result, in the client's order.
@@ -147,6 +174,18 @@ pub struct FanOut {
     pub items: Items,
     /// The page of the client.
     pub page: ListPage,
+}
+
+/// How repositories that lie on several nodes are asked for once more: what the client's filter leaves out on one node may
+/// be a part of what is shown.
+#[derive(Debug)]
+pub struct Again {
+    /// The same list without the filter, with all that summaries are put together by.
+    pub fan_out: FanOut,
+    /// What is selected of a summary, for each alias of the list: the client's keys and their names in the schema.
+    pub names: Vec<Vec<(String, String)>>,
+    /// The client's filter.
+    pub filter: Filter,
 }
 
 impl FanOut {
@@ -172,6 +211,8 @@ pub enum PartKind {
     List,
     /// The counts: keys, and which of them each is (`TotalCount`, `ItemCount`, `__typename`).
     Page(Vec<(String, String)>),
+    /// The summary of a repository: what is selected of it, keys and names in the schema.
+    Summary(Vec<(String, String)>),
     /// The same from every node: the first one's is taken.
     Alike,
 }
@@ -221,7 +262,7 @@ fn plan_fields(fleet: &Fleet, request: &Request, choices: Choices) -> Result<Doc
         };
         planned.push(Planned { field: field.clone(), row, step });
     }
-    let plan = whole_if_one(planned).unwrap_or_else(|fields| {
+    let plan = whole_if_one(fleet, planned).unwrap_or_else(|fields| {
         let variables = operation.print_skipped();
         DocumentPlan::Fields { fields, variables }
     });
@@ -232,10 +273,13 @@ fn plan_fields(fleet: &Fleet, request: &Request, choices: Choices) -> Result<Doc
 }
 
 /// A document whose fields all have one node goes there as the client's own bytes.
-fn whole_if_one(fields: Vec<Planned>) -> Result<DocumentPlan, Vec<Planned>> {
+fn whole_if_one(fleet: &Fleet, fields: Vec<Planned>) -> Result<DocumentPlan, Vec<Planned>> {
     let (mut node, mut must_fail) = (None, None);
     for Planned { step, .. } in &fields {
         let Step::Ask { to, must_fail: why, .. } = step else { return Err(fields) };
+        if matches!(to, To::Owner { repository, .. } if fleet.split(repository).is_some()) {
+            return Err(fields);
+        }
         must_fail = must_fail.or(why.clone());
         match (&node, to) {
             (_, To::Any) => {}
@@ -298,6 +342,12 @@ fn step(
         },
     };
     if let Some(to) = single {
+        if let To::Owner { repository, .. } = &to
+            && let Some(nodes) = fleet.split(repository)
+            && let Some(step) = joined(operation, field, row, Holders { repository: repository.clone(), nodes })?
+        {
+            return Ok(Some(step));
+        }
         return Ok(Some(match compose::plan(fleet, operation, field, row, &to)? {
             Composed::OneNode => ask(operation, field, to, None),
             Composed::MustFail(why) => ask(operation, field, to, Some(why)),
@@ -315,7 +365,97 @@ fn step(
     }
     let argument = operation.argument(field, "requestedPage");
     let Ok(page) = ListPage::from_argument(argument.as_ref(), merged.order) else { return Ok(None) };
-    fan_out(operation, field, list, items, page, &[]).map(|fan_out| Some(Step::FanOut(Box::new(fan_out))))
+    let mut fan_out = fan_out(operation, field, list, items, page, &[])?;
+    fan_out.is_whole = items == Items::Images && form.is_none() && matches!(row.names, Names::Repository(_));
+    if items == Items::Repositories && fleet.locates() {
+        fan_out.again = Some(Box::new(again(operation, field, list, row)?));
+    }
+    Ok(Some(Step::FanOut(Box::new(fan_out))))
+}
+
+/// The step for a field that names a repository on several nodes; `None` if the first that has what is asked for answers,
+/// or refuses it.
+fn joined(
+    operation: &Arc<Operation>,
+    field: &Field,
+    row: &'static Query,
+    holders: Holders,
+) -> Result<Option<Step>, Unplannable> {
+    let digest = [hidden_field("Digest", Vec::new())];
+    let mut fan_out = match row.joined {
+        Joined::First => return Ok(None),
+        Joined::Union(name) => {
+            let mut asked = field.clone();
+            asked.selections.insert(0, hidden_field(name, Vec::new()));
+            return Ok(Some(Step::Union(Union { upstream: operation.print(&[asked]), holders })));
+        }
+        Joined::Images(list, order) => {
+            let filter = operation.argument(field, "filter");
+            let page = ListPage::from_argument(operation.argument(field, "requestedPage").as_ref(), order);
+            let (true, Ok(page)) = (filter_is_short(filter.as_ref()), page) else { return Ok(None) };
+            let mut fan_out = fan_out(operation, field, list, Items::Images, page, &digest)?;
+            fan_out.is_whole = matches!(row.names, Names::Repository(_));
+            fan_out
+        }
+        Joined::Repository { images, summary } => {
+            let mut asked = field.clone();
+            asked.selections = Vec::new();
+            let mut members = operation.fields_of(field)?;
+            let mut names = HashMap::new();
+            for member in members.iter_mut().filter(|member| member.name == summary) {
+                names.insert(member.key.clone(), names_of(operation, member)?);
+                member.selections.splice(0..0, [newest_image(), platforms()]);
+            }
+            let page = ListPage::all(Sort::UpdateTime);
+            let mut fan_out = fan_out_of(operation, &asked, members, images, Items::Images, page, &digest)?;
+            for part in &mut fan_out.parts {
+                if let Some(names) = names.remove(&part.key) {
+                    part.kind = PartKind::Summary(names);
+                }
+            }
+            fan_out.is_whole = true;
+            fan_out
+        }
+    };
+    fan_out.holders = Some(holders);
+    Ok(Some(Step::FanOut(Box::new(fan_out))))
+}
+
+/// The members of a field: keys, and names in the schema.
+fn names_of(operation: &Operation, field: &Field) -> Result<Vec<(String, String)>, Unplannable> {
+    Ok(operation.fields_of(field)?.into_iter().map(|member| (member.key, member.name)).collect())
+}
+
+/// What tells which image of a repository is the newest, and whether that is signed.
+fn newest_image() -> Select {
+    let names = ["LastUpdated", "TaggedTimestamp", "IsSigned"];
+    hidden_field("NewestImage", names.map(|name| selected(name, Vec::new())).to_vec())
+}
+
+/// What tells the platforms of a repository apart.
+fn platforms() -> Select {
+    hidden_field("Platforms", ["Os", "Arch"].map(|name| selected(name, Vec::new())).to_vec())
+}
+
+/// How repositories that lie on several nodes are asked for again. Where a list is of marked ones, all are asked for: one
+/// part may be marked and another not.
+fn again(operation: &Arc<Operation>, field: &Field, list: &str, row: &'static Query) -> Result<Again, Unplannable> {
+    let mut filter = Filter::of(operation.argument(field, "filter").as_ref());
+    let mut asked = field.clone();
+    asked.arguments.retain(|(name, _)| name != "filter");
+    if row.class == QueryClass::MetaDependent {
+        filter.marked = true;
+        asked.name = "RepoListWithNewestImage".to_owned();
+    }
+    let plain = ["LastUpdated", "DownloadCount", "Rank", "IsBookmarked", "IsStarred"];
+    let more = plain.map(|name| hidden_field(name, Vec::new())).into_iter();
+    let more: Vec<Select> = more.chain([newest_image(), platforms()]).collect();
+    let page = ListPage::all(Sort::AlphabeticAsc);
+    let fan_out = fan_out(operation, &asked, list, Items::Repositories, page, &more)?;
+    let lists = operation.fields_of(field)?;
+    let lists = lists.iter().filter(|member| member.name == list);
+    let names = lists.map(|member| names_of(operation, member)).collect::<Result<_, _>>()?;
+    Ok(Again { fan_out, names, filter })
 }
 
 /// What every node is asked: the field without its page, with the hidden fields first in its list; `more` of them than
@@ -333,6 +473,19 @@ pub fn fan_out(
     more: &[Select],
 ) -> Result<FanOut, Unplannable> {
     let members = operation.fields_of(field)?;
+    fan_out_of(operation, field, members, list, items, page, more)
+}
+
+/// The same with these members of the result.
+fn fan_out_of(
+    operation: &Operation,
+    field: &Field,
+    members: Vec<Field>,
+    list: &str,
+    items: Items,
+    page: ListPage,
+    more: &[Select],
+) -> Result<FanOut, Unplannable> {
     let mut parts = Vec::with_capacity(members.len());
     let mut upstream = Vec::with_capacity(members.len() + 1);
     let mut first_list = None;
@@ -365,7 +518,9 @@ pub fn fan_out(
     let mut asked = field.clone();
     asked.arguments.retain(|(name, _)| name != "requestedPage");
     let root = Root { key: &asked.key, name: &asked.name, arguments: &asked.arguments, members: &upstream };
-    Ok(FanOut { upstream: operation.print_roots(&[root]), parts, members: upstream, list, items, page })
+    let root = operation.print_roots(&[root]);
+    let (holders, is_whole, again) = (None, false, None);
+    Ok(FanOut { holders, is_whole, again, upstream: root, parts, members: upstream, list, items, page })
 }
 
 /// The fields by which items are told apart, sorted, and found in the text of errors.
@@ -383,7 +538,8 @@ fn hidden_fields(items: Items, order: Sort, operation: &Operation, list: &Field,
     let mut fields: Vec<Select> = names.into_iter().map(|name| hidden_field(name, Vec::new())).collect();
     fields.retain(|field| !more.contains(field));
     // Errors beside data speak of scans, and of manifests by their digest.
-    if more.is_empty() && items == Items::Images && operation.mentions(list, "Vulnerabilities") {
+    let has_manifests = more.iter().any(|field| is_hidden(field, "Manifests"));
+    if !has_manifests && items == Items::Images && operation.mentions(list, "Vulnerabilities") {
         fields.push(hidden_field("Manifests", vec![selected("Digest", Vec::new())]));
     }
     fields.extend_from_slice(more);
@@ -393,6 +549,12 @@ fn hidden_fields(items: Items, order: Sort, operation: &Operation, list: &Field,
 /// A field that is asked for under a reserved key.
 pub fn hidden_field(name: &str, selections: Vec<Select>) -> Select {
     aliased(&format!("{RESERVED}{name}"), name, selections)
+}
+
+/// Whether a selection is that of a name under its reserved key.
+fn is_hidden(selection: &Select, name: &str) -> bool {
+    let key = format!("{RESERVED}{name}");
+    matches!(selection, graphql_parser::query::Selection::Field(field) if field.alias.as_deref() == Some(&*key))
 }
 
 /// A string argument as zot's server coerces it: numbers and booleans are taken as they are written.
@@ -526,10 +688,21 @@ impl fmt::Display for Explained<'_> {
                             }
                         }
                         Step::FanOut(fan_out) => {
-                            let names: Vec<&str> = self.fleet.nodes().iter().map(|node| node.name.as_str()).collect();
+                            let all = || (0..self.fleet.nodes().len()).collect();
+                            let nodes = fan_out.holders.as_ref().map_or_else(all, |holders| holders.nodes.clone());
+                            let names: Vec<&str> = nodes.iter().map(|&node| self.fleet.name(node)).collect();
                             writeln!(f, "field: {}{alias}: {class}, asks {}", field.name, names.join(", "))?;
                             explain_upstream(f, &fan_out.upstream)?;
                             writeln!(f, "  page:  {}, cut here", fan_out.page)?;
+                            if let Some(again) = &fan_out.again {
+                                writeln!(f, "  then, if there are repositories that lie on several nodes, for these:")?;
+                                explain_upstream(f, &again.fan_out.upstream)?;
+                            }
+                        }
+                        Step::Union(Union { upstream, holders }) => {
+                            let names: Vec<&str> = holders.nodes.iter().map(|&node| self.fleet.name(node)).collect();
+                            writeln!(f, "field: {}{alias}: {class}, asks {}", field.name, names.join(", "))?;
+                            explain_upstream(f, upstream)?;
                         }
                         Step::Compose(recipe) => {
                             writeln!(f, "field: {}{alias}: {class}", field.name)?;

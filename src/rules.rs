@@ -62,6 +62,8 @@ pub enum Part {
     Reference,
     /// The digest that the path ends with.
     Digest,
+    /// What refers to a digest. A node that does not have the repository says that nothing does.
+    Referrers,
     /// A 404 says nothing of what is there.
     Untold,
 }
@@ -127,7 +129,7 @@ pub static ROUTES: &[Route] = &[
     route("/v2/<name>/blobs/<digest>", ALL, owner(Part::Digest)),
     route("/v2/<name>/blobs/uploads/", ALL, Class::Mount),
     route("/v2/<name>/blobs/uploads/<session>", ALL, owner(Part::Untold)),
-    route("/v2/<name>/referrers/<digest>", ALL, owner(Part::Untold)),
+    route("/v2/<name>/referrers/<digest>", ALL, owner(Part::Referrers)),
     route("/v2/_oci/ext/discover", ALL, ANY_NODE),
     route("/v2/_zot/ext/mgmt*", ALL, ANY_NODE),
     route("/v2/_zot/ext/search*", GET_POST, Class::Documents),
@@ -295,6 +297,24 @@ pub struct Merged {
     pub order: Sort,
 }
 
+/// How a query that names a repository is answered when that lies on several nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Joined {
+    /// The first of them that has what is asked for answers.
+    First,
+    /// This list of images is merged, in this order without `sortBy`.
+    Images(&'static str, Sort),
+    /// The result is a list, in which each item is there once: this field tells them apart.
+    Union(&'static str),
+    /// The images of the repository and its summary.
+    Repository {
+        /// The list of images.
+        images: &'static str,
+        /// The summary.
+        summary: &'static str,
+    },
+}
+
 /// One row: a field of zot's `Query` type (zot `pkg/extensions/search/schema.graphql`).
 #[derive(Debug, PartialEq, Eq)]
 pub struct Query {
@@ -306,12 +326,20 @@ pub struct Query {
     pub names: Names,
     /// How the answers of several nodes are merged; `None`: they never are.
     pub merged: Option<Merged>,
+    /// How the answers of several nodes that have the repository are joined.
+    pub joined: Joined,
     /// Whether it takes `requestedPage`.
     pub paged: bool,
 }
 
+impl Query {
+    const fn joined(self, joined: Joined) -> Query {
+        Query { joined, ..self }
+    }
+}
+
 const fn one(name: &'static str, class: QueryClass, names: Names, paged: bool) -> Query {
-    Query { name, class, names, merged: None, paged }
+    Query { name, class, names, merged: None, joined: Joined::First, paged }
 }
 
 const fn all(name: &'static str, class: QueryClass, names: Names, items: Items, order: Sort) -> Query {
@@ -319,7 +347,7 @@ const fn all(name: &'static str, class: QueryClass, names: Names, items: Items, 
         Items::Images => &[("Results", Items::Images)],
         Items::Repositories => &[("Results", Items::Repositories)],
     };
-    Query { name, class, names, merged: Some(Merged { lists, order }), paged: true }
+    Query { name, class, names, merged: Some(Merged { lists, order }), joined: Joined::First, paged: true }
 }
 
 const CVE_DIFF: QueryClass = QueryClass::Composed(Composition::CveDiff { subtrahend: "subtrahend" });
@@ -334,11 +362,14 @@ pub static QUERIES: &[Query] = &[
     one("CVEDiffListForImages", CVE_DIFF, Names::ImageInput("minuend"), true),
     all("ImageListForCVE", QueryClass::FanOut, Names::Nothing, Items::Images, Sort::UpdateTime),
     // Names a repository, so only its holder can answer; elsewhere it is an error.
-    one("ImageListWithCVEFixed", QueryClass::RouteOnce, Names::Image("image"), true),
+    one("ImageListWithCVEFixed", QueryClass::RouteOnce, Names::Image("image"), true)
+        .joined(Joined::Images("Results", Sort::UpdateTime)),
     all("ImageListForDigest", QueryClass::FanOut, Names::Nothing, Items::Images, Sort::Relevance),
     all("RepoListWithNewestImage", QueryClass::FanOut, Names::Nothing, Items::Repositories, Sort::UpdateTime),
-    all("ImageList", QueryClass::FanOut, Names::Repository("repo"), Items::Images, Sort::Relevance),
-    one("ExpandedRepoInfo", QueryClass::RouteOnce, Names::Repository("repo"), false),
+    all("ImageList", QueryClass::FanOut, Names::Repository("repo"), Items::Images, Sort::Relevance)
+        .joined(Joined::Images("Results", Sort::Relevance)),
+    one("ExpandedRepoInfo", QueryClass::RouteOnce, Names::Repository("repo"), false)
+        .joined(Joined::Repository { images: "Images", summary: "Summary" }),
     Query {
         name: "GlobalSearch",
         class: QueryClass::FanOut,
@@ -347,12 +378,13 @@ pub static QUERIES: &[Query] = &[
             lists: &[("Repos", Items::Repositories), ("Images", Items::Images)],
             order: Sort::Relevance,
         }),
+        joined: Joined::Images("Images", Sort::Relevance),
         paged: true,
     },
     all("DerivedImageList", lineage(Direction::Derived), Names::Image("image"), Items::Images, Sort::UpdateTime),
     all("BaseImageList", lineage(Direction::Base), Names::Image("image"), Items::Images, Sort::UpdateTime),
     one("Image", QueryClass::RouteOnce, Names::Image("image"), false),
-    one("Referrers", QueryClass::RouteOnce, Names::Repository("repo"), false),
+    one("Referrers", QueryClass::RouteOnce, Names::Repository("repo"), false).joined(Joined::Union("Digest")),
     all("StarredRepos", QueryClass::MetaDependent, Names::Nothing, Items::Repositories, Sort::UpdateTime),
     all("BookmarkedRepos", QueryClass::MetaDependent, Names::Nothing, Items::Repositories, Sort::UpdateTime),
 ];

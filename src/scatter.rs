@@ -376,7 +376,29 @@ impl Scatter {
 
     /// Every node's whole catalog.
     pub async fn catalogs(&self, ask: &Ask) -> Gathered<Vec<String>> {
-        self.gather(ask, Lead::UntilAccepted, ask.terms.partial, |node| self.catalog(node, ask)).await
+        let nodes = self.fleet.nodes();
+        self.gather(nodes, ask, Lead::UntilAccepted, ask.terms.partial, |node| self.listing(node, ask)).await
+    }
+
+    /// The whole list of tags of a repository on each of some nodes (by their index).
+    pub async fn tags(&self, ask: &Ask, holders: &[usize]) -> Gathered<Vec<String>> {
+        let nodes = &self.nodes_of(holders);
+        self.gather(nodes, ask, Lead::UntilAccepted, ask.terms.partial, |node| self.listing(node, ask)).await
+    }
+
+    /// The same request to each of some nodes; a part is an answer with the status 200.
+    pub async fn some(&self, ask: &Ask, holders: &[usize]) -> Gathered<NodeAnswer> {
+        let nodes = &self.nodes_of(holders);
+        self.gather(nodes, ask, Lead::UntilAccepted, ask.terms.partial, |node| async move {
+            let answer = self.ask(node, ask, &ask.target, self.answer_bytes).await?;
+            let headers = answer.headers.clone();
+            Ok(if answer.status == StatusCode::OK { Reply::Part(answer, headers) } else { Reply::Refusal(answer) })
+        })
+        .await
+    }
+
+    fn nodes_of(&self, indexes: &[usize]) -> Vec<Arc<Node>> {
+        indexes.iter().filter_map(|&index| self.fleet.nodes().get(index).cloned()).collect()
     }
 
     /// Whether the owner of `last`, asked for the client's own page, has something behind it. Then it has `last`, too,
@@ -432,7 +454,8 @@ impl Scatter {
     /// Every node's answer to a document; `part` says whether an answer is a part.
     pub async fn documents(&self, ask: &Ask, part: impl Fn(NodeAnswer) -> Outcome<NodeAnswer>) -> Gathered<NodeAnswer> {
         let part = &part;
-        self.gather(ask, Lead::UntilAccepted, ask.terms.partial, |node| async move {
+        let nodes = self.fleet.nodes();
+        self.gather(nodes, ask, Lead::UntilAccepted, ask.terms.partial, |node| async move {
             part(self.ask(node, ask, &ask.target, self.answer_bytes).await?)
         })
         .await
@@ -449,6 +472,34 @@ impl Scatter {
             return Err(Failure { node: String::new(), kind: FailureKind::Down, cause });
         };
         self.ask(node.clone(), ask, &ask.target, self.answer_bytes).await
+    }
+
+    /// The same, where a server error is none.
+    ///
+    /// # Errors
+    ///
+    /// The node's failure.
+    pub async fn sound(&self, node: usize, ask: &Ask) -> Result<NodeAnswer, Failure> {
+        self.at(node, ask).await.and_then(no_server_error)
+    }
+
+    /// The answers of those that have a repository (by their index), to one request. Those that say that they lack what is
+    /// asked for have no part, unless all do.
+    pub async fn holders(
+        &self,
+        ask: &Ask,
+        holders: &[usize],
+        part: impl Fn(NodeAnswer) -> Outcome<NodeAnswer>,
+        is_absence: impl Fn(&NodeAnswer) -> bool,
+    ) -> Gathered<NodeAnswer> {
+        let asks: Vec<(usize, Ask)> = holders.iter().map(|&node| (node, ask.clone())).collect();
+        let mut gathered = self.each(&asks, part).await;
+        let is_part = |(_, reply): &(Arc<Node>, Outcome<NodeAnswer>)| matches!(reply, Ok(Reply::Part(..)));
+        if gathered.replies.iter().any(is_part) {
+            gathered.replies.retain(|(_, reply)| !matches!(reply, Ok(Reply::Refusal(answer)) if is_absence(answer)));
+        }
+        gathered.lead = gathered.replies.iter().position(|(_, reply)| reply.is_ok());
+        gathered
     }
 
     /// The answers of several nodes (by their index), each to a request of its own; `part` says whether an answer is a
@@ -481,7 +532,7 @@ impl Scatter {
 
     /// The same request to every node; a part is an answer below 400.
     pub async fn broadcast(&self, ask: &Ask) -> Gathered<NodeAnswer> {
-        self.gather(ask, Lead::Always, Partial::Fail, |node| async move {
+        self.gather(self.fleet.nodes(), ask, Lead::Always, Partial::Fail, |node| async move {
             let answer = self.ask(node, ask, &ask.target, self.answer_bytes).await?;
             let is_refusal = !answer.status.is_success();
             Ok(if is_refusal {
@@ -494,14 +545,13 @@ impl Scatter {
         .await
     }
 
-    /// Asks every node, all within one deadline. A lead that fails settles it, unless `partial` allows for missing nodes:
+    /// Asks nodes, all within one deadline. A lead that fails settles it, unless `partial` allows for missing nodes:
     /// the rest is not asked any more.
-    async fn gather<T, F, R>(&self, ask: &Ask, lead: Lead, partial: Partial, one: F) -> Gathered<T>
+    async fn gather<T, F, R>(&self, nodes: &[Arc<Node>], ask: &Ask, lead: Lead, partial: Partial, one: F) -> Gathered<T>
     where
         F: Fn(Arc<Node>) -> R,
         R: Future<Output = Outcome<T>>,
     {
-        let nodes = self.fleet.nodes();
         let mut replies: Vec<(Arc<Node>, Outcome<T>)> = Vec::with_capacity(nodes.len());
         if lead == Lead::Always || !self.accepts(&ask.headers) {
             for node in nodes {
@@ -531,14 +581,15 @@ impl Scatter {
     }
 
     /// A keyed hash of what a client proves itself with; `None` if it brings nothing.
-    fn credentials(&self, headers: &HeaderMap) -> Option<u64> {
+    pub fn credentials(&self, headers: &HeaderMap) -> Option<u64> {
         let lines = [AUTHORIZATION, COOKIE]
             .map(|name| headers.get_all(name).iter().map(|value| value.as_bytes().to_vec()).collect::<Vec<_>>());
         lines.iter().any(|lines| !lines.is_empty()).then(|| self.hasher.hash_one(&lines))
     }
 
-    /// One node's catalog: its own pages are followed to the end (registries other than zot page by themselves).
-    async fn catalog(&self, node: Arc<Node>, ask: &Ask) -> Outcome<Vec<String>> {
+    /// One node's catalog, or its tags: its own pages are followed to the end (registries other than zot page by
+    /// themselves).
+    async fn listing(&self, node: Arc<Node>, ask: &Ask) -> Outcome<Vec<String>> {
         let mut left = self.answer_bytes;
         let mut target = ask.target.clone();
         let mut names: Vec<String> = Vec::new();
@@ -548,7 +599,7 @@ impl Scatter {
             if answer.status != StatusCode::OK {
                 return match first_headers {
                     None => Ok(Reply::Refusal(answer)),
-                    Some(_) => Err(unusable(&node, format!("page {target} of its catalog: {}", answer.status))),
+                    Some(_) => Err(unusable(&node, format!("page {target} of its list: {}", answer.status))),
                 };
             }
             left = left.saturating_sub(answer.body.len());
@@ -566,7 +617,7 @@ impl Scatter {
             match next {
                 None => return Ok(Reply::Part(names, std::mem::take(headers))),
                 Some(next) if got_further && next != target => target = next,
-                Some(_) => return Err(unusable(&node, "the Link of its catalog leads nowhere".to_owned())),
+                Some(_) => return Err(unusable(&node, "the Link of its list leads nowhere".to_owned())),
             }
         }
     }
@@ -782,15 +833,17 @@ impl Scatter {
     }
 }
 
+/// A page of a catalog, or of tags.
 #[derive(serde::Deserialize)]
-struct Catalog {
+struct Listing {
+    #[serde(alias = "tags")]
     repositories: Option<Vec<String>>,
 }
 
-/// The names in a page of a node's catalog.
+/// The names in a page of a node's catalog, or of its tags.
 fn listed(node: &Node, body: &[u8]) -> Result<Option<Vec<String>>, Failure> {
-    let page: Catalog =
-        serde_json::from_slice(body).map_err(|error| unusable(node, format!("its catalog is not one: {error}")))?;
+    let page: Listing =
+        serde_json::from_slice(body).map_err(|error| unusable(node, format!("its list is none: {error}")))?;
     Ok(page.repositories)
 }
 

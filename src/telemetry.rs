@@ -134,8 +134,8 @@ fn health(probe: &str, headers: &HeaderMap, gateway: &Gateway) -> Answer {
     readiness.why_not(probe, fleet).map_or_else(answer::healthy, answer::not_ready)
 }
 
-/// The fleet as JSON: version, placement, each node with its addresses and whether it could be reached, and the queries that
-/// only the nodes know.
+/// The fleet as JSON: version, placement, each node with its addresses, its health and what is under way there, the queries
+/// that only the nodes know, and tags that are different images on several nodes.
 fn status(gateway: &Gateway) -> Answer {
     let (config, fleet) = (gateway.config(), gateway.fleet());
     let nodes: Vec<_> = fleet.nodes().iter().map(|node| readiness::of_node(node)).collect();
@@ -144,6 +144,7 @@ fn status(gateway: &Gateway) -> Answer {
         "placement": fleet.placement(),
         "partial": config.partial,
         "unknown_queries": {"choice": config.unknown_queries, "seen": gateway.graphql().unknown_queries()},
+        "conflicting_tags": fleet.conflicts().status(),
         "nodes": nodes,
     });
     Answer::document("application/json", document.to_string())

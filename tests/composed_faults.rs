@@ -131,7 +131,7 @@ async fn an_image_with_very_many_first_layers_costs_one_list() {
         stubs.push(Stub::new(node).await);
     }
     let addresses: Vec<_> = stubs.iter().map(|stub| stub.address).collect();
-    let running = wire::gateway(&addresses, "").await;
+    let running = wire::gateway(&addresses, "locate: owner\n").await;
     let got = ask(running.addresses[0], "", r#"{DerivedImageList(image:"lib:1"){Results{Tag}}}"#).await;
     running.stop().await;
     assert_eq!(json(&got)["data"]["DerivedImageList"]["Results"], json!([]), "{}", got.text());

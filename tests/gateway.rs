@@ -41,7 +41,7 @@ fn error_of(got: &Got) -> (String, String) {
 #[tokio::test]
 async fn a_repository_is_served_by_its_owner_alone() {
     let (stubs, addresses) = ok_nodes(3).await;
-    let running = gateway(&addresses, "").await;
+    let running = gateway(&addresses, "locate: owner\n").await;
     for i in 0..60 {
         let repository = format!("team-{}/app-{i}", i % 7);
         let owner = Placement::default().owner(&repository, 3).node;

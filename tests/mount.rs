@@ -17,7 +17,12 @@ use onezot::server::Running;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use wire::{Got, gateway, send};
+use wire::{Got, send};
+
+/// A gateway whose repositories are where the placement says: what is counted and compared here is what mounts cost.
+async fn gateway(nodes: &[SocketAddr], yaml: &str) -> Running {
+    wire::gateway(nodes, &format!("locate: owner\n{yaml}")).await
+}
 
 const NODES: usize = 3;
 const USERS: [(&str, &str); 2] = [("alice", "alice-pw"), ("bob", "bob-pw")];

@@ -13,6 +13,7 @@ mod wire;
 use http::Method;
 use onezot::demo::{Fault, Node, Setup};
 use onezot::fleet::Placement;
+use onezot::server::Running;
 use sha2::{Digest, Sha256, Sha512};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,7 +22,12 @@ use std::time::Duration;
 use stub::{Stub, read_header, reply};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use wire::{Got, gateway, get, nowhere, parse, send};
+use wire::{Got, get, nowhere, parse, send};
+
+/// A gateway whose repositories are where the placement says: what is counted and compared here is what mounts cost.
+async fn gateway(nodes: &[SocketAddr], yaml: &str) -> Running {
+    wire::gateway(nodes, &format!("locate: owner\n{yaml}")).await
+}
 
 /// Longer than anything here takes that does not hang.
 const HANG: Duration = Duration::from_secs(20);

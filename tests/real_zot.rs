@@ -88,7 +88,8 @@ fn masked(text: &str) -> String {
     } else {
         text.into_owned()
     };
-    session.replace_all(&text, "SESSION").into_owned()
+    let node = regex::Regex::new("[?&]_oz_node=[A-Za-z0-9%]*").unwrap();
+    node.replace_all(&session.replace_all(&text, "SESSION"), "").into_owned()
 }
 
 struct Sides {

@@ -49,7 +49,7 @@ async fn node(name: &'static str, lacks: &'static [&'static str]) -> Stub {
 
 async fn gateway(nodes: &[&Stub], yaml: &str) -> Running {
     let addresses: Vec<SocketAddr> = nodes.iter().map(|node| node.address).collect();
-    server::start(config(&addresses, &format!("admin: 127.0.0.1:0\n{yaml}"))).await.unwrap()
+    server::start(config(&addresses, &format!("admin: 127.0.0.1:0\nlocate: owner\n{yaml}"))).await.unwrap()
 }
 
 async fn ask(running: &Running, document: &str) -> Got {

@@ -12,7 +12,7 @@ pub use lineage::Lineage;
 use crate::config::Partial;
 use crate::document::{Field, Operation, Unplannable, Upstream};
 use crate::fleet::Fleet;
-use crate::graphql::response::data_of;
+use crate::graphql::response::{data_of, is_absence};
 use crate::graphql::{Outcome, ask_for};
 use crate::plan::To;
 use crate::query::Planned;
@@ -91,13 +91,30 @@ pub struct Asker<'a> {
 }
 
 impl Asker<'_> {
-    /// One node's answer to a document.
+    /// One node's answer to a document. Of those that have a repository, it is the first that has what is asked for.
     ///
     /// # Errors
     ///
     /// The node's failure.
     pub async fn one(&self, to: &To, document: &Upstream) -> Result<NodeAnswer, Failure> {
-        self.scatter.one(to, &ask_for(self.ask, document)).await
+        let ask = ask_for(self.ask, document);
+        let holders = match to {
+            To::Owner { repository, .. } => self.scatter.fleet().split(repository),
+            To::Any => None,
+        };
+        let Some(holders) = holders else { return self.scatter.one(to, &ask).await };
+        let mut lacking = None;
+        for &node in holders.iter() {
+            let answer = self.scatter.sound(node, &ask).await?;
+            if !is_absence(&answer) {
+                return Ok(answer);
+            }
+            lacking.get_or_insert(answer);
+        }
+        match lacking {
+            Some(answer) => Ok(answer),
+            None => self.scatter.one(to, &ask).await,
+        }
     }
 
     /// What a node has at a path, read as the client.
@@ -152,15 +169,15 @@ impl Asker<'_> {
 }
 
 /// What a step comes to, or the outcome that settles the field before all steps are made.
-type Settled<T> = Result<T, Box<Outcome>>;
+pub type Settled<T> = Result<T, Box<Outcome>>;
 
 /// The outcome when a node fails.
-fn failed(failure: Failure) -> Box<Outcome> {
+pub fn failed(failure: Failure) -> Box<Outcome> {
     failed_all(vec![failure])
 }
 
 /// The outcome when nodes fail.
-fn failed_all(failures: Vec<Failure>) -> Box<Outcome> {
+pub fn failed_all(failures: Vec<Failure>) -> Box<Outcome> {
     Box::new(Outcome::failed(failures))
 }
 

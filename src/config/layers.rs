@@ -387,7 +387,7 @@ mod tests {
                 Some("fallback") => "rendezvous",
                 // A map counts with its strategy only.
                 Some("map") => "",
-                Some("locate") => "search",
+                Some("locate") => "owner",
                 Some("metadata") => "shared",
                 Some("partial") => "warn",
                 Some("unknown_queries") => "any-node",

@@ -82,6 +82,28 @@ pub struct Mark {
     pub repository: String,
 }
 
+/// Something that happened, here or elsewhere.
+#[derive(Clone, Copy, Debug)]
+pub enum Event<'a> {
+    /// A push.
+    Push(&'a Push),
+    /// Some pulls.
+    Pull(&'a Pull),
+    /// A star or bookmark.
+    Mark(&'a Mark),
+}
+
+impl Event<'_> {
+    /// The repository.
+    pub fn repository(&self) -> &str {
+        match self {
+            Event::Push(push) => &push.repository,
+            Event::Pull(pull) => &pull.repository,
+            Event::Mark(mark) => &mark.repository,
+        }
+    }
+}
+
 /// Content that does not fit together.
 #[derive(Debug, thiserror::Error)]
 pub enum ContentError {
@@ -111,19 +133,19 @@ impl Content {
         Ok(read)
     }
 
-    /// Does to a registry what happened to the repositories that it holds. The times are the same for every registry,
+    /// Does to a registry what happened there. The times are the same for every registry,
     /// so that a fleet that shares the content out has the times that one registry with all of it has.
-    pub(super) fn load(&self, registry: &Registry, holds: impl Fn(&str) -> bool) -> Result<(), ContentError> {
+    pub(super) fn load(&self, registry: &Registry, happened: impl Fn(Event<'_>) -> bool) -> Result<(), ContentError> {
         let mut now = time::parse(BEGINNING).unwrap_or_else(time::epoch);
         for push in &self.pushes {
             now = time::after(now, 1);
-            if holds(&push.repository) {
+            if happened(Event::Push(push)) {
                 self.push(registry, push, now)?;
             }
         }
         registry.with(|state| {
             for pull in &self.pulls {
-                if !holds(&pull.repository) {
+                if !happened(Event::Pull(pull)) {
                     now = time::after(now, i64::from(pull.times));
                     continue;
                 }
@@ -143,10 +165,10 @@ impl Content {
                     state.meta.pulled(change, now);
                 }
             }
-            for star in self.stars.iter().filter(|star| holds(&star.repository)) {
+            for star in self.stars.iter().filter(|star| happened(Event::Mark(star))) {
                 state.meta.toggle_star(&star.user, &star.repository);
             }
-            for bookmark in self.bookmarks.iter().filter(|bookmark| holds(&bookmark.repository)) {
+            for bookmark in self.bookmarks.iter().filter(|bookmark| happened(Event::Mark(bookmark))) {
                 state.meta.toggle_bookmark(&bookmark.user, &bookmark.repository);
             }
             state.told(now);

@@ -40,7 +40,7 @@ mod ties;
 mod time;
 
 pub use access::Settings;
-pub use content::{Content, ContentError};
+pub use content::{Content, ContentError, Event, Pull, Push};
 pub use cve::Reports;
 pub use faults::Fault;
 pub use node::{Node, Seen, Setup};

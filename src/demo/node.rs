@@ -1,7 +1,7 @@
 //! A node with its socket.
 
 use super::access::Settings;
-use super::content::{Content, ContentError};
+use super::content::{Content, ContentError, Event};
 use super::cve::Reports;
 use super::exchange::Asked;
 use super::faults::{self, Body, Faults};
@@ -112,7 +112,16 @@ impl Node {
 
     /// Fills it with what `holds` says it holds of some content.
     pub fn load(&self, content: &Content, holds: impl Fn(&str) -> bool) -> Result<(), ContentError> {
-        content.load(&self.shared.registry, holds)
+        self.load_events(content, |event| holds(event.repository()))
+    }
+
+    /// The same for nodes that have parts of repositories: what happened here.
+    ///
+    /// # Errors
+    ///
+    /// As [`Node::load`].
+    pub fn load_events(&self, content: &Content, happened: impl Fn(Event<'_>) -> bool) -> Result<(), ContentError> {
+        content.load(&self.shared.registry, happened)
     }
 
     /// The requests that it received since this was last asked; of very many, the latest.

@@ -1,15 +1,17 @@
 //! The nodes in their order, and which of them is asked.
 
+mod conflicts;
 mod health;
 mod node;
 mod placement;
 mod places;
 
+use conflicts::Conflicts;
 pub use health::{Breaker, By, Health, Shown};
 pub use node::{Credentials, Denied, Node, NodeUrl, Pass};
 pub use placement::{Fallback, HashKey, Mapped, Owner, Placement, Strategy, Why};
-pub use places::Place;
 use places::Places;
+pub use places::{Place, Survey, ranked};
 
 use futures::future::join_all;
 use jiff::Timestamp;
@@ -29,6 +31,8 @@ pub struct Fleet {
     placement: Placement,
     /// Where repositories were found; `None` where nobody looks.
     places: Option<Places>,
+    /// Tags that are different images on several nodes.
+    conflicts: Arc<Conflicts>,
     /// Since when these are the nodes.
     since: Timestamp,
     /// Wakes whoever looks up where nodes are ([`Fleet::keep_resolved`], discovery) before its time.
@@ -42,6 +46,7 @@ impl Fleet {
             nodes: nodes.into_iter().map(Arc::new).collect(),
             placement,
             places: None,
+            conflicts: Arc::default(),
             since: Timestamp::now(),
             stale: Arc::default(),
         }
@@ -70,6 +75,7 @@ impl Fleet {
         if self.has_the_nodes_of(before) {
             self.since = before.since;
         }
+        self.conflicts = before.conflicts.clone();
         // A place is an index.
         if self.places.is_some() && self.has_the_nodes_of(before) && self.placement == before.placement {
             self.places = before.places.clone().or(self.places);
@@ -115,6 +121,28 @@ impl Fleet {
         if let Some(places) = &self.places {
             places.remove(repository);
         }
+    }
+
+    /// The nodes that have a repository, ranked, if it was found on several a short while ago.
+    pub fn split(&self, repository: &str) -> Option<Arc<[usize]>> {
+        self.place(repository)?.holders.filter(|holders| holders.len() > 1)
+    }
+
+    /// What was found a short while ago to lie on several nodes, for the client with these credentials.
+    pub fn survey(&self, credentials: Option<u64>) -> Option<Arc<Survey>> {
+        self.places.as_ref()?.survey(credentials)
+    }
+
+    /// Remembers that for a while.
+    pub fn surveyed(&self, credentials: Option<u64>, survey: Arc<Survey>) {
+        if let Some(places) = &self.places {
+            places.surveyed(credentials, survey);
+        }
+    }
+
+    /// Tags that are different images on several nodes.
+    pub fn conflicts(&self) -> &Conflicts {
+        &self.conflicts
     }
 
     /// The name of the node at an index.

@@ -154,10 +154,15 @@ impl Placement {
     }
 
     fn rendezvous<'a>(&self, repository: &str, nodes: impl Iterator<Item = &'a str>) -> Owner {
-        // No name has a line feed in it.
-        let weights = nodes.map(|name| self.hash(format!("{name}\n{repository}").as_bytes())).enumerate();
+        let weights = nodes.map(|name| self.weight(repository, name)).enumerate();
         let (node, weight) = weights.max_by_key(|&(_, weight)| weight).unwrap_or_default();
         Owner { node, why: Why::Rendezvous(weight) }
+    }
+
+    /// What [`Strategy::Rendezvous`] compares: the hash of the names of a node and a repository.
+    pub fn weight(&self, repository: &str, node: &str) -> u64 {
+        // No name has a line feed in it.
+        self.hash(format!("{node}\n{repository}").as_bytes())
     }
 
     fn mapped<'a>(&self, repository: &str, mut nodes: impl Iterator<Item = &'a str>) -> Option<Owner> {

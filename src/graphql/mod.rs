@@ -5,12 +5,15 @@
 //! error of the text comes back in zot's words, and nothing is executed. Variables are looked at after that, so a node is
 //! asked for them with the client's fields all skipped.
 
+pub mod copies;
+mod fan_out;
 mod form;
 mod json;
 mod media_type;
 mod outcome;
 mod request;
 pub mod response;
+mod sizes;
 mod unknown;
 
 pub use outcome::Outcome;
@@ -24,13 +27,13 @@ use crate::fleet::Fleet;
 use crate::plan::To;
 use crate::query::{self, Choices, DocumentPlan, Planned, Request, Step};
 use crate::scan::Bounds;
-use crate::scatter::{Ask, Failure, NodeAnswer, Scatter, Verdict};
+use crate::scatter::{Ask, Failure, NodeAnswer, Scatter};
 use futures::future::join_all;
 use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderValue, Method, StatusCode};
-use outcome::{merged_field, one_field};
+use outcome::one_field;
 use request::Parameters;
-use response::{Body, data_of, has_data, is_invalid};
+use response::{Body, has_data, is_invalid};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
@@ -255,31 +258,19 @@ impl GraphQl {
     }
 
     async fn answer_field(&self, scatter: &Scatter, ask: &Ask, planned: &Planned) -> Outcome {
+        let asker = compose::Asker { scatter, ask };
         match &planned.step {
-            Step::Ask { to, upstream: document, must_fail } => {
-                match (scatter.one(to, &ask_for(ask, document)).await, must_fail) {
-                    (Err(failure), _) => Outcome::failed(vec![failure]),
-                    (Ok(answered), Some(why)) if has_data(&answered) => {
-                        let error = json!({"message": why, "path": [planned.field.key]}).to_string();
-                        Outcome { errors: vec![error], ..Outcome::default() }
-                    }
-                    (Ok(answered), _) => one_field(planned, answered),
+            Step::Ask { to, upstream: document, must_fail } => match (asker.one(to, document).await, must_fail) {
+                (Err(failure), _) => Outcome::failed(vec![failure]),
+                (Ok(answered), Some(why)) if has_data(&answered) => {
+                    let error = json!({"message": why, "path": [planned.field.key]}).to_string();
+                    Outcome { errors: vec![error], ..Outcome::default() }
                 }
-            }
-            Step::FanOut(fan_out) => {
-                let gathered = scatter.documents(&ask_for(ask, &fan_out.upstream), data_of).await;
-                match gathered.judge(ask.terms.partial) {
-                    Verdict::Failed(failures) => Outcome::failed(failures),
-                    Verdict::Refused(refusal) => one_field(planned, refusal),
-                    Verdict::Parts { parts, headers, failures } => {
-                        merged_field(planned, fan_out, scatter.fleet(), &parts, headers, failures)
-                    }
-                }
-            }
-            Step::Compose(recipe) => {
-                let asker = compose::Asker { scatter, ask };
-                compose::answer(&asker, planned, recipe).await
-            }
+                (Ok(answered), _) => one_field(planned, answered),
+            },
+            Step::FanOut(fan_out) => fan_out::answer(&asker, planned, fan_out).await,
+            Step::Union(union) => fan_out::joined(&asker, planned, union).await,
+            Step::Compose(recipe) => compose::answer(&asker, planned, recipe).await,
         }
     }
 

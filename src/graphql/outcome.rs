@@ -1,12 +1,9 @@
 //! What becomes of a root field of a document.
 
 use super::response::{Body, is_invalid, member, refusal_kind};
-use crate::fleet::Fleet;
-use crate::items;
-use crate::query::{FanOut, Planned};
+use crate::query::Planned;
 use crate::scatter::{Failure, NodeAnswer};
 use http::{HeaderMap, StatusCode};
-use serde_json::value::RawValue;
 use std::collections::HashMap;
 
 /// What became of a root field.
@@ -62,42 +59,8 @@ pub fn one_field(planned: &Planned, answered: NodeAnswer) -> Outcome {
     Outcome { value, errors, headers: Some(answered.headers.clone()), ..Outcome::default() }
 }
 
-/// The outcome of a field that every node answered.
-pub fn merged_field(
-    planned: &Planned,
-    fan_out: &FanOut,
-    fleet: &Fleet,
-    parts: &[NodeAnswer],
-    headers: HeaderMap,
-    failures: Vec<Failure>,
-) -> Outcome {
-    let mut bodies = Vec::with_capacity(parts.len());
-    for part in parts {
-        match Body::read(part) {
-            Ok(body) => bodies.push((part, body)),
-            Err(_) => return Outcome::failed(vec![part.unusable("not GraphQL")]),
-        }
-    }
-    let results: Vec<(usize, &RawValue)> =
-        bodies.iter().filter_map(|(part, body)| Some((part.node, member(body.data?, &planned.field.key)?))).collect();
-    let owner = |repository: &str| fleet.owner(repository).node;
-    let merged = match items::merge(fan_out, owner, &results) {
-        Ok(merged) => merged,
-        Err((node, bad)) => {
-            let part = parts.iter().find(|part| part.node == node).unwrap_or(&parts[0]);
-            return Outcome::failed(vec![part.unusable(&bad.to_string())]);
-        }
-    };
-    let shown = |body: &Body<'_>| {
-        let errors = body.errors.iter().flatten().filter(|error| merged.shows_error(&error.message()));
-        errors.map(|error| error.at(planned.field.location)).collect::<Vec<_>>()
-    };
-    let errors = each_node_once(bodies.iter().map(|(_, body)| shown(body)));
-    Outcome { value: Some(merged.value), errors, headers: Some(headers), failures, ..Outcome::default() }
-}
-
 /// The errors of several nodes. What two nodes say of copies of one image, one zot says of the one.
-fn each_node_once(nodes: impl Iterator<Item = Vec<String>>) -> Vec<String> {
+pub fn each_node_once(nodes: impl Iterator<Item = Vec<String>>) -> Vec<String> {
     let mut said: Vec<String> = Vec::new();
     for errors in nodes {
         let mut before: HashMap<&str, usize> = HashMap::new();

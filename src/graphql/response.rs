@@ -111,6 +111,18 @@ pub fn has_data(answered: &NodeAnswer) -> bool {
     answered.status == StatusCode::OK && Body::read(answered).is_ok_and(|body| body.data.is_some())
 }
 
+/// Whether a node says that it does not have what is asked for (zot `errors/errors.go`).
+pub fn is_absence(answered: &NodeAnswer) -> bool {
+    let Ok(body) = Body::read(answered) else { return false };
+    let says = |error: &Error| {
+        let message = error.message();
+        // A digest beside an image is looked up once the image has been found, and may be that of any repository.
+        let is_digest = message.starts_with("image meta not found for digest");
+        message.contains("not found") && !is_digest || message.starts_with("can't find image")
+    };
+    answered.status == StatusCode::OK && body.data.is_none() && body.errors.iter().flatten().any(says)
+}
+
 /// What a node said in a GraphQL refusal, for the failure that names it.
 pub fn said(answered: &NodeAnswer) -> Option<String> {
     let body = Body::read(answered).ok()?;

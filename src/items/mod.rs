@@ -4,8 +4,9 @@
 //! the client's, and cutting them off again is cutting off the front of the item.
 
 mod read;
+pub mod summary;
 
-pub use read::{Item, Keys, Manifest, Members, NodePart, time_of};
+pub use read::{Item, Keys, Manifest, Members, NewestImage, NodePart, Platform, time_of};
 
 use crate::query::{FanOut, PartKind};
 use crate::rules::{Items, Sort};
@@ -126,15 +127,29 @@ pub fn merge(
         items.extend(more);
         parts.push(part);
     }
-    Ok(put_together(fan_out, owner, &parts, items))
+    Ok(put_together(fan_out, owner, &parts, items, None))
 }
 
-/// Puts items together into a result: each once, sorted, and the page cut out. What else the result has is in `parts`.
-pub fn put_together(fan_out: &FanOut, owner: impl Fn(&str) -> usize, parts: &[NodePart], items: Vec<Item>) -> Merged {
+/// The items that a page shows, of which there are no copies.
+pub fn on_page<'i, 'a>(fan_out: &FanOut, items: &'i mut [Item<'a>]) -> &'i mut [Item<'a>] {
+    items.sort_by(|a, b| in_order(fan_out.page.order, fan_out.items, &a.keys, &b.keys));
+    let range = fan_out.page.range(items.len());
+    &mut items[range]
+}
+
+/// Puts items together into a result: each once, sorted, and the page cut out. What else the result has is in `parts`;
+/// of a repository that lies on several nodes, `summary` is what one zot would say.
+pub fn put_together(
+    fan_out: &FanOut,
+    owner: impl Fn(&str) -> usize,
+    parts: &[NodePart],
+    items: Vec<Item>,
+    summary: Option<&Summaries>,
+) -> Merged {
     let mut items = without_copies(items, |item| owner(&item.keys.repository) == item.node);
     items.sort_by(|a, b| in_order(fan_out.page.order, fan_out.items, &a.keys, &b.keys));
     let range = fan_out.page.range(items.len());
-    let value = write(fan_out, parts, &items, range.clone());
+    let value = write(fan_out, parts, &items, range.clone(), summary);
     let (mut shown, mut hidden) = (Vec::new(), Vec::new());
     for (index, item) in items.iter().enumerate() {
         let named = Named::from(&item.keys);
@@ -166,6 +181,19 @@ fn without_copies<'a>(items: Vec<Item<'a>>, is_owners: impl Fn(&Item) -> bool) -
     kept
 }
 
+/// The summaries of a repository, by the client's key.
+pub type Summaries = HashMap<String, String>;
+
+/// Tags that are one image in the first of these items with its tag, and another one in a later one on another node.
+pub fn conflicts<'i>(items: &'i [Item]) -> Vec<&'i Item<'i>> {
+    let mut first: HashMap<(&str, Option<&str>), &Item> = HashMap::new();
+    let differs = |item: &&'i Item<'i>| {
+        let known = first.entry((&item.keys.repository, item.keys.tag.as_deref())).or_insert(item);
+        known.node != item.node && known.keys.digest != item.keys.digest
+    };
+    items.iter().filter(differs).collect()
+}
+
 /// zot's order, made total: what ties is in the order of its name.
 fn in_order(order: Sort, items: Items, a: &Keys, b: &Keys) -> Ordering {
     let by_name = |a: &Keys, b: &Keys| (&a.repository, &a.tag).cmp(&(&b.repository, &b.tag));
@@ -181,7 +209,13 @@ fn in_order(order: Sort, items: Items, a: &Keys, b: &Keys) -> Ordering {
 }
 
 /// Writes the result: the client's members, in the client's order.
-fn write(fan_out: &FanOut, parts: &[NodePart], items: &[Item], range: Range<usize>) -> String {
+fn write(
+    fan_out: &FanOut,
+    parts: &[NodePart],
+    items: &[Item],
+    range: Range<usize>,
+    summary: Option<&Summaries>,
+) -> String {
     let shown = &items[range.clone()];
     let mut lists = 0;
     let mut text = String::from("{");
@@ -217,6 +251,10 @@ fn write(fan_out: &FanOut, parts: &[NodePart], items: &[Item], range: Range<usiz
                 text.push(']');
                 lists += 1;
             }
+            PartKind::Summary(_) => {
+                let whole = summary.and_then(|summary| summary.get(&part.key));
+                text.push_str(whole.map_or("null", String::as_str));
+            }
             PartKind::Alike => text.push_str(parts.first().map_or("null", |node| node.raw(&part.key))),
         }
     }
@@ -244,6 +282,9 @@ mod tests {
             parts: vec![part("Page", PartKind::Page(counts.to_vec())), part("r", PartKind::List)],
             members: Vec::new(),
             list: "r".to_owned(),
+            holders: None,
+            is_whole: false,
+            again: None,
             items,
             page: ListPage { limit, offset, order },
         }

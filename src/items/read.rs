@@ -71,13 +71,22 @@ impl<'a> Item<'a> {
         Item { node, keys, texts, own: Cow::default() }
     }
 
+    /// The item without the hidden members, where it has been read by itself.
+    pub fn own(&self) -> &str {
+        &self.own
+    }
+
     /// `repository:tag`, which no other item of a registry has.
     pub fn name(&self) -> String {
         format!("{}:{}", self.keys.repository, self.keys.tag.as_deref().unwrap_or_default())
     }
 
     /// Reads an item in front of whose members the hidden ones stand.
-    fn read(node: usize, raw: &'a RawValue) -> Result<Item<'a>, BadPart> {
+    ///
+    /// # Errors
+    ///
+    /// It is none.
+    pub fn read(node: usize, raw: &'a RawValue) -> Result<Item<'a>, BadPart> {
         let keys: Keys = serde_json::from_str(raw.get())?;
         // The hidden members come first, as they were asked for first.
         let rest = raw.get()[keys.end(raw)..].trim_start();
@@ -108,6 +117,14 @@ pub struct Keys<'a> {
     pub rank: i64,
     /// The manifests of the image.
     pub manifests: Vec<Manifest<'a>>,
+    /// The newest image of a repository.
+    pub newest: Option<NewestImage<'a>>,
+    /// The platforms of a repository.
+    pub platforms: Vec<Platform<'a>>,
+    /// Whether the client has starred a repository.
+    pub is_starred: bool,
+    /// Whether the client has bookmarked a repository.
+    pub is_bookmarked: bool,
     /// The value of the last of them.
     last: Option<&'a RawValue>,
 }
@@ -117,6 +134,40 @@ impl Keys<'_> {
     fn end(&self, item: &RawValue) -> usize {
         self.last.map_or(1, |last| last.get().as_ptr() as usize - item.get().as_ptr() as usize + last.get().len())
     }
+}
+
+/// What is known of the newest image of a repository.
+#[derive(Debug, Clone, Default, serde::Deserialize)]
+pub struct NewestImage<'a> {
+    /// When it was made, as the node wrote it.
+    #[serde(borrow, rename = "LastUpdated", default)]
+    pub updated: Option<&'a RawValue>,
+    /// When it got its tag, as the node wrote it.
+    #[serde(borrow, rename = "TaggedTimestamp", default)]
+    pub tagged: Option<&'a RawValue>,
+    /// Whether it is signed.
+    #[serde(rename = "IsSigned", default)]
+    pub is_signed: bool,
+}
+
+impl NewestImage<'_> {
+    /// What the newest has most of: when it was made; of equal times, the one that was tagged first (zot
+    /// `pkg/meta/common`, `AddImageMetaToRepoMeta`).
+    pub fn age(&self) -> (Option<Timestamp>, std::cmp::Reverse<Option<Timestamp>>) {
+        let time = |raw: Option<&RawValue>| raw.and_then(|raw| time_of(raw.get()));
+        (time(self.updated), std::cmp::Reverse(time(self.tagged)))
+    }
+}
+
+/// An operating system and an architecture.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Deserialize)]
+pub struct Platform<'a> {
+    /// The operating system.
+    #[serde(borrow, rename = "Os", default)]
+    pub os: Cow<'a, str>,
+    /// The architecture.
+    #[serde(borrow, rename = "Arch", default)]
+    pub arch: Cow<'a, str>,
 }
 
 /// A manifest of an image.
@@ -194,6 +245,14 @@ impl<'de> Deserialize<'de> for Keys<'de> {
                         "LastUpdated" => {
                             keys.updated_text = raw.get();
                             keys.updated = time_of(raw.get());
+                        }
+                        "NewestImage" => keys.newest = read(raw).map_err(error)?,
+                        "Platforms" => {
+                            keys.platforms = read::<Option<Vec<Platform>>>(raw).map_err(error)?.unwrap_or_default();
+                        }
+                        "IsStarred" => keys.is_starred = read::<Option<bool>>(raw).map_err(error)?.unwrap_or_default(),
+                        "IsBookmarked" => {
+                            keys.is_bookmarked = read::<Option<bool>>(raw).map_err(error)?.unwrap_or_default();
                         }
                         "Digest" => keys.digest = read::<Option<Text>>(raw).map_err(error)?.unwrap_or_default().0,
                         "Manifests" => {

@@ -35,19 +35,23 @@ impl Gateway {
     /// Looks where the repositories of a plan are, unless it is a read that finds out by itself; the fleet knows, then.
     pub(super) async fn locate(&self, plan: &Plan, ask: &Ask) -> Result<(), Failure> {
         let locator = Locator { scatter: &self.scatter, ask };
-        let repository = match plan {
-            Plan::Mount(_, mount) => &mount.repository,
-            Plan::Forward(route, To::Owner { repository, .. }) if !is_reading(route, &ask.method) => repository,
-            _ => return Ok(()),
-        };
-        locator.place(repository).await
+        match plan {
+            Plan::Mount(_, mount) => locator.place(&mount.repository).await,
+            Plan::Forward(route, To::Owner { repository, .. }) if is_of_all_holders(route, &ask.method) => {
+                locator.places(repository).await
+            }
+            Plan::Forward(route, To::Owner { repository, .. }) if !is_reading(route, &ask.method) => {
+                locator.place(repository).await
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The same for the repositories that a document names.
     pub(super) async fn locate_all(&self, plan: &DocumentPlan, ask: &Ask) -> Result<(), Failure> {
         let locator = Locator { scatter: &self.scatter, ask };
         let repositories = plan.repositories();
-        try_join_all(repositories.iter().map(|repository| locator.place(repository))).await.map(drop)
+        try_join_all(repositories.iter().map(|repository| locator.places(repository))).await.map(drop)
     }
 
     /// Prepares a request to the owner of a repository; an answer if it does not stream.
@@ -59,14 +63,19 @@ impl Gateway {
         ctx: &mut Ctx,
     ) -> Result<Option<Answer>, Failure> {
         let To::Owner { repository, .. } = to else { return Ok(None) };
-        let path = ask.target.split('?').next().unwrap_or_default();
-        let last = percent_decode_str(path.rsplit('/').next().unwrap_or_default()).decode_utf8_lossy().into_owned();
+        let last = last_segment(&ask.target);
+        let holders = self.fleet.split(repository);
+        if let (Some(holders), true) = (&holders, ask.method == Method::GET)
+            && let Some(answer) = self.joined(route, repository, holders, &ask).await
+        {
+            return Ok(Some(answer));
+        }
         match route.class {
             Class::RouteOnce(By::PathRepository(part)) if is_reading(route, &ask.method) => {
                 let sought = match part {
                     Part::Reference => Sought::reference(&last),
                     Part::Digest => Sought::Digest(last),
-                    Part::Repository | Part::Untold => Sought::Repository,
+                    Part::Repository | Part::Referrers | Part::Untold => Sought::Repository,
                 };
                 ctx.reading = Some(Box::new(Reading { ask, repository: repository.clone(), sought }));
                 Ok(None)
@@ -141,8 +150,25 @@ impl Gateway {
     }
 }
 
+/// The last segment of the path of a target.
+pub fn last_segment(target: &str) -> String {
+    let path = target.split('?').next().unwrap_or_default();
+    percent_decode_str(path.rsplit('/').next().unwrap_or_default()).decode_utf8_lossy().into_owned()
+}
+
 /// Whether a request is a read whose 404 says that something is not on this node.
 fn is_reading(route: &Route, method: &Method) -> bool {
     let is_read = *method == Method::GET || *method == Method::HEAD;
-    is_read && matches!(route.class, Class::RouteOnce(By::PathRepository(part)) if part != Part::Untold)
+    is_read
+        && matches!(route.class, Class::RouteOnce(By::PathRepository(part)) if !matches!(part, Part::Referrers | Part::Untold))
+}
+
+/// Whether all nodes that have the repository have a part in the answer, or in what a write comes to.
+fn is_of_all_holders(route: &Route, method: &Method) -> bool {
+    let Class::RouteOnce(By::PathRepository(part)) = route.class else { return false };
+    match part {
+        Part::Repository | Part::Referrers => *method == Method::GET,
+        Part::Reference => *method == Method::PUT,
+        Part::Digest | Part::Untold => false,
+    }
 }

@@ -41,12 +41,14 @@ impl Gateway {
     }
 
     /// Counts a request as one of its client's, or refuses it.
-    pub(super) fn visit(&self, sender: &Sender, headers: &HeaderMap) -> Result<Visit, Answer> {
+    pub(super) fn visit(&self, sender: &Sender, headers: &HeaderMap) -> Result<Visit, Box<Answer>> {
         let limits = &self.config.limits;
         let client = if sender.is_trusted { told(headers) } else { sender.address };
-        self.clients.enter(client, limits.requests, limits.client_requests).map_err(|too_many| match too_many {
-            TooMany::InAll => answer::busy(),
-            TooMany::OfOne => answer::too_many_of_one(),
+        self.clients.enter(client, limits.requests, limits.client_requests).map_err(|too_many| {
+            Box::new(match too_many {
+                TooMany::InAll => answer::busy(),
+                TooMany::OfOne => answer::too_many_of_one(),
+            })
         })
     }
 

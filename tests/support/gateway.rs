@@ -1,13 +1,14 @@
 //! A gateway in this process, over nodes that the test has started.
 
 use super::client::Client;
-use onezot::config::{Config, Health, NodeConfig};
+use onezot::config::{Config, Health, Locate, NodeConfig};
 use onezot::fleet::{NodeUrl, Placement};
 use onezot::server::{self, Running};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// The configuration of a gateway over these nodes, on a free port of the loopback.
+/// The configuration of a gateway over these nodes, on a free port of the loopback. Nodes that replay recordings have no
+/// answers to looks for repositories, and have them where the placement says.
 pub fn config(nodes: &[SocketAddr]) -> Config {
     let node = |(index, address): (usize, &SocketAddr)| {
         let url = NodeUrl::try_from(format!("http://{address}")).expect("an address makes a URL");
@@ -16,6 +17,7 @@ pub fn config(nodes: &[SocketAddr]) -> Config {
     Config {
         listen: vec!["127.0.0.1:0".into()],
         nodes: nodes.iter().enumerate().map(node).collect(),
+        locate: Locate::Owner,
         // Nodes are asked what a test asks.
         health: Health { interval: Duration::ZERO, ..Health::default() },
         ..Config::default()

@@ -220,7 +220,8 @@ impl Content {
         }
     }
 
-    async fn push_manifest(
+    /// Pushes a manifest with all that it is made of and that is not `there` yet.
+    pub async fn push_manifest(
         &self,
         to: SocketAddr,
         user: usize,

@@ -83,7 +83,9 @@ pub fn plan(
     };
     let other = To::Owner { owner: fleet.owner(&second), repository: second.clone() };
     // Without a repository the first image is an error, and the second one is looked for beside the first.
-    if first.is_empty() || second.is_empty() || query::same_node(owner, &other) {
+    // Two images of what lies on several nodes may be on two of them.
+    let is_split = fleet.split(&first).is_some() || fleet.split(&second).is_some();
+    if first.is_empty() || second.is_empty() || !is_split && query::same_node(owner, &other) {
         return Ok(Composed::OneNode);
     }
     let Selected { members, list, found } = match select(operation, field)? {

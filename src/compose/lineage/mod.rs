@@ -16,8 +16,8 @@ use super::{Asker, Composed, Recipe, Settled, failed, failed_all, nodes_named};
 use crate::answer;
 use crate::document::{Field, Operation, Root, Unplannable, Upstream, selected};
 use crate::fleet::Fleet;
-use crate::graphql::Outcome;
 use crate::graphql::response::{Body, Error};
+use crate::graphql::{Outcome, copies};
 use crate::items::{self, Item, Named, NodePart};
 use crate::page::ListPage;
 use crate::plan::To;
@@ -206,7 +206,9 @@ impl Lineage {
         }
 
         let Relations { parts, items, hidden, .. } = relations;
-        let mut merged = items::put_together(&self.fan_out, |repository| fleet.owner(repository).node, &parts, items);
+        let items = copies::without_stale(asker, items).await.map_err(failed_all)?;
+        let owner = |repository: &str| fleet.owner(repository).node;
+        let mut merged = items::put_together(&self.fan_out, owner, &parts, items, None);
         let value = Some(std::mem::take(&mut merged.value));
         let errors = self.errors(field, &subjects, &[&answers, &whole, &alone], merged, hidden);
         Ok(Outcome { value, errors, headers: Some(headers), refusal: None, failures })
