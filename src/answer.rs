@@ -4,8 +4,7 @@ use crate::onward::{self, PARTIAL};
 use crate::scatter::{Failure, FailureKind, NodeAnswer};
 use bytes::Bytes;
 use http::header::{
-    ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, LINK, LOCATION, RETRY_AFTER, SET_COOKIE, TRANSFER_ENCODING,
-    UPGRADE, WARNING,
+    ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, LINK, LOCATION, RETRY_AFTER, TRANSFER_ENCODING, UPGRADE, WARNING,
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::{Value, json};
@@ -52,6 +51,27 @@ pub fn healthy() -> Answer {
     Answer::with_body(StatusCode::OK, TEXT, "ok")
 }
 
+/// 503 for a probe that fails. A zot says 500 and `internal server error: not ready yet` (controller-runtime
+/// `pkg/healthz/healthz.go`, `CheckHandler`).
+pub fn not_ready(why: &str) -> Answer {
+    let mut answer = Answer::with_body(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("not ready: {why}\n"));
+    answer.headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    retriable(answer)
+}
+
+/// The same in full, for whoever asks for JSON: 200 or 503.
+pub fn readiness(document: &Value) -> Answer {
+    let is_ok = document["ok"] == true;
+    let status = if is_ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    retriable(Answer::with_body(status, JSON, go_json(document)))
+}
+
+/// 503 while there is no node to ask.
+pub fn no_nodes() -> Answer {
+    let message = "the gateway has not found any node yet; try again";
+    retriable(Answer::oci_error(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", message, Value::Null))
+}
+
 /// 301 to the clean path, as gorilla/mux writes it: no body.
 pub fn redirect(location: &str) -> Answer {
     let mut answer = Answer::empty(StatusCode::MOVED_PERMANENTLY);
@@ -74,6 +94,16 @@ pub fn method_not_allowed(allowed: &'static str) -> Answer {
     let mut answer = Answer::empty(StatusCode::METHOD_NOT_ALLOWED);
     answer.headers.insert(ALLOW, HeaderValue::from_static(allowed));
     answer
+}
+
+/// 405, as gorilla/mux answers a method that a route does not have: without a body, and without a word on those it has.
+pub fn unknown_method() -> Answer {
+    closing(Answer::empty(StatusCode::METHOD_NOT_ALLOWED))
+}
+
+/// 501, as Go's HTTP server answers an encoding of a body that it does not know.
+pub fn unsupported_encoding() -> Answer {
+    closing(Answer::with_body(StatusCode::NOT_IMPLEMENTED, TEXT, "Unsupported transfer encoding"))
 }
 
 /// 400, as Go's HTTP server writes it: `400 Bad Request`, and the reason if it names one.
@@ -134,7 +164,7 @@ pub fn document(
     nodes: usize,
     failures: &[Failure],
 ) -> Answer {
-    strip_one_node(&mut like);
+    strip_framing(&mut like);
     let mut body = String::from("{");
     if !errors.is_empty() {
         body.push_str(&format!("\"errors\":[{}],", errors.join(",")));
@@ -230,9 +260,15 @@ pub fn busy() -> Answer {
     retriable(Answer::oci_error(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", message, Value::Null))
 }
 
-/// A 503 says when to try again.
+/// 429 for a client that has as many requests under way as it may.
+pub fn too_many_of_one() -> Answer {
+    let message = "as many requests of this client are under way as may be; try again";
+    retriable(Answer::oci_error(StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", message, Value::Null))
+}
+
+/// A 503 or 429 says when to try again.
 fn retriable(mut answer: Answer) -> Answer {
-    if answer.status == StatusCode::SERVICE_UNAVAILABLE {
+    if matches!(answer.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
         answer.headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
     answer
@@ -255,7 +291,7 @@ pub fn catalog(
     nodes: usize,
     failures: &[Failure],
 ) -> Answer {
-    strip_one_node(&mut like);
+    strip_framing(&mut like);
     like.remove(LINK);
     // Names that cannot stand in a header cannot be pushed to a zot either; such a page has no Link.
     if let Some(link) = link.and_then(|link| HeaderValue::from_str(link).ok()) {
@@ -306,19 +342,6 @@ fn strip_framing(headers: &mut HeaderMap) {
     for name in [CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION, UPGRADE] {
         headers.remove(name);
     }
-}
-
-/// Makes the header of one node's answer that of an answer of several: what that node alone knows again is left out.
-fn strip_one_node(headers: &mut HeaderMap) {
-    strip_framing(headers);
-    headers.remove(SET_COOKIE);
-}
-
-/// What every node has accepted, as the first of them says it.
-pub fn accepted(answer: NodeAnswer) -> Answer {
-    let mut answer = relay(answer);
-    strip_one_node(&mut answer.headers);
-    answer
 }
 
 /// 201 for a blob that has been brought from another node, as one zot answers a mount: no more than where the blob is

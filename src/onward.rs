@@ -4,6 +4,7 @@
 use crate::config::Partial;
 use crate::fleet::Node;
 use crate::identity::Presented;
+use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -124,6 +125,20 @@ pub fn edits(node: &Node, sender: &Sender, headers: &HeaderMap) -> Vec<Edit> {
 fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
     let lines = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
     lines.flat_map(|value| value.split(',')).filter_map(|name| name.trim().parse().ok()).collect()
+}
+
+/// Why a node's answer cannot be used, whatever it is about: it changes the protocol, which nobody has asked for, or sends
+/// its body in a way that is not known here, and may be known to the client.
+pub fn unusable(status: StatusCode, headers: &HeaderMap) -> Option<&'static str> {
+    let mut encodings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let is_known = encodings.next().is_none_or(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"chunked"));
+    if status == StatusCode::SWITCHING_PROTOCOLS {
+        Some("it changes the protocol")
+    } else if !is_known || encodings.next().is_some() {
+        Some("its body is sent in an unknown way")
+    } else {
+        None
+    }
 }
 
 /// What of a node's answer speaks of the connection to the node, and is nothing to the client. What speaks of how the body

@@ -3,8 +3,10 @@
 
 mod identity;
 mod located;
+mod refused;
 
 use crate::answer::{self, Answer};
+use crate::clients::{Clients, Visit};
 use crate::config::{Config, FieldName, Partial};
 use crate::door;
 use crate::fleet::{By, Fleet, Node, Pass};
@@ -15,6 +17,7 @@ use crate::onward::{self, Sender};
 use crate::path::origin_form;
 use crate::plan::{self, CatalogAsk, Mount, Plan, Refusal, To};
 use crate::query::DocumentPlan;
+use crate::readiness::Readiness;
 use crate::room::Room;
 use crate::rules::NOWHERE;
 use crate::scatter::{Ask, Failure, FailureKind, Scatter, Verdict};
@@ -30,8 +33,9 @@ use pingora::modules::http::HttpModules;
 use pingora::prelude::{Error, ErrorType, HttpPeer, Result};
 use pingora::protocols::http::ServerSession;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
-use pingora::upstreams::peer::Peer as _;
+use pingora::upstreams::peer::{HttpUpstreamRequestPolicy, Peer as _};
 use pingora::{ErrorSource, ImmutStr};
+use refused::{is_too_large, too_large};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -62,9 +66,11 @@ pub struct Gateway {
     graphql: Arc<GraphQl>,
     identity: Identity,
     in_flight: TaskTracker,
+    clients: Arc<Clients>,
     /// For requests that are answered from what several nodes say.
     merges: Arc<Room>,
     copies: Arc<Copies>,
+    readiness: Arc<Readiness>,
 }
 
 /// What is known of one request while it is under way.
@@ -94,6 +100,10 @@ pub struct Ctx {
     class: &'static str,
     /// Why the request failed, for the log and for the client.
     failure: Option<Failure>,
+    /// Held as long as the request counts as one of its client's.
+    visit: Option<Visit>,
+    /// How much of the request's body has come.
+    received: u64,
     /// Held as long as the request is in flight.
     _in_flight: TaskTrackerToken,
 }
@@ -126,7 +136,8 @@ impl Gateway {
         }
         let merges = Arc::new(Room::new(config.limits.in_flight, config.limits.queue));
         let copies = Arc::new(Copies::new(config.limits.mounts));
-        Gateway { config, fleet, scatter, graphql, identity, in_flight, merges, copies }
+        let (clients, readiness) = (Arc::default(), Arc::default());
+        Gateway { config, fleet, scatter, graphql, identity, in_flight, clients, merges, copies, readiness }
     }
 
     /// The gateway that takes the place of this one: with another configuration or fleet, and with what is known by
@@ -139,7 +150,8 @@ impl Gateway {
         self.merges.resize(limits.in_flight, limits.queue);
         self.copies.resize(limits.mounts);
         let (in_flight, merges, copies) = (self.in_flight.clone(), self.merges.clone(), self.copies.clone());
-        Gateway { config, fleet, scatter, graphql, identity, in_flight, merges, copies }
+        let (clients, readiness) = (self.clients.clone(), self.readiness.clone());
+        Gateway { config, fleet, scatter, graphql, identity, in_flight, clients, merges, copies, readiness }
     }
 
     /// Its configuration.
@@ -152,6 +164,11 @@ impl Gateway {
         &self.fleet
     }
 
+    /// Whether it wants requests.
+    pub fn readiness(&self) -> &Readiness {
+        &self.readiness
+    }
+
     /// What it keeps of documents.
     pub fn graphql(&self) -> &GraphQl {
         &self.graphql
@@ -160,20 +177,6 @@ impl Gateway {
     /// What asks the nodes.
     pub fn scatter(&self) -> Arc<Scatter> {
         self.scatter.clone()
-    }
-
-    /// Refuses what no registry could answer, before the path is looked at.
-    fn refuse_header(&self, header: &RequestHeader) -> Option<Answer> {
-        let bytes: usize = header.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-        let bytes = bytes + header.raw_path().len();
-        let limits = &self.config.limits;
-        if bytes as u64 > limits.header_bytes.as_u64() || header.headers.len() > limits.header_count {
-            return Some(answer::header_too_large());
-        }
-        if !header.headers.contains_key(HOST) && header.version == Version::HTTP_11 {
-            return Some(answer::bad_request("missing required Host header"));
-        }
-        None
     }
 
     /// Who sent a request.
@@ -260,7 +263,7 @@ impl Gateway {
         let accepted = gathered.accepted();
         Ok(match gathered.judge(Partial::Fail) {
             Verdict::Parts { mut parts, .. } => {
-                parts.drain(..).next().map_or_else(answer::internal_error, answer::accepted)
+                parts.drain(..).next().map_or_else(answer::internal_error, answer::relay)
             }
             Verdict::Refused(refusal) => answer::relay(refusal),
             Verdict::Failed(failures) => {
@@ -373,6 +376,8 @@ impl Gateway {
             // Of a node that has closed one connection of the pool, all may be dead: none is in this group.
             peer.group_key = RESENT.fetch_add(1, Ordering::Relaxed);
         }
+        // No registry changes the protocol, and who did would be out of sight.
+        peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::deny_upgrades();
         Some(peer)
     }
 }
@@ -397,6 +402,8 @@ impl ProxyHttp for Gateway {
             opens_session: false,
             class: "refused",
             failure: None,
+            visit: None,
+            received: 0,
             _in_flight: self.in_flight.token(),
         }
     }
@@ -420,7 +427,7 @@ impl ProxyHttp for Gateway {
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
-        if let Some(refusal) = self.refuse_header(session.req_header()) {
+        if let Some(refusal) = self.refuse(session) {
             return send(session, refusal).await;
         }
         // pingora has seen to it that the authority of such a target is the Host.
@@ -432,6 +439,15 @@ impl ProxyHttp for Gateway {
         let has_body = !session.as_mut().is_body_done();
         let header = session.req_header();
         let mut plan = self.plan(header, has_body);
+        if !matches!(plan, Plan::Probe(_)) {
+            match self.visit(&sender, &header.headers) {
+                Ok(visit) => ctx.visit = Some(visit),
+                Err(refusal) => return send(session, refusal).await,
+            }
+        }
+        if self.fleet.nodes().is_empty() && !matches!(plan, Plan::Probe(_) | Plan::Refuse(_)) {
+            return send(session, answer::no_nodes()).await;
+        }
         if self.fleet.locates() {
             if let Err(failure) = self.locate(&plan, &self.ask_of(header, sender.clone())).await {
                 return send(session, failed(&failure)).await;
@@ -503,9 +519,9 @@ impl ProxyHttp for Gateway {
                     None => return Ok(false),
                 }
             }
-            Plan::Probe(_) => {
+            Plan::Probe(route) => {
                 ctx.class = "probe";
-                answer::healthy()
+                self.readiness.why_not(route.path, &self.fleet).map_or_else(answer::healthy, answer::not_ready)
             }
             Plan::Refuse(Refusal::Redirect(location)) => answer::redirect(&location),
             Plan::Refuse(Refusal::Malformed) => answer::bad_request(""),
@@ -616,6 +632,17 @@ impl ProxyHttp for Gateway {
         error
     }
 
+    async fn request_body_filter(
+        &self,
+        _: &mut Session,
+        body: &mut Option<Bytes>,
+        _: bool,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        ctx.received += body.as_ref().map_or(0, Bytes::len) as u64;
+        if self.is_over(ctx.received) { Err(too_large()) } else { Ok(()) }
+    }
+
     async fn upstream_request_filter(
         &self,
         session: &mut Session,
@@ -638,16 +665,22 @@ impl ProxyHttp for Gateway {
     }
 
     async fn response_filter(&self, session: &mut Session, upstream: &mut ResponseHeader, ctx: &mut Ctx) -> Result<()> {
+        if let Some(why) = onward::unusable(upstream.status, &upstream.headers) {
+            return Err(Error::explain(ErrorType::InvalidHTTPHeader, why).into_up());
+        }
         if let Some(node) = ctx.node(&self.fleet) {
             self.fleet.was_heard(node);
         }
         self.absent(upstream.status, ctx).await?;
         self.settle_streamed(session.req_header(), upstream, ctx).await?;
         close_when_stopping(session);
-        if upstream.status != StatusCode::SWITCHING_PROTOCOLS {
-            for name in onward::of_the_connection(&upstream.headers) {
-                upstream.remove_header(&name);
-            }
+        for name in onward::of_the_connection(&upstream.headers) {
+            upstream.remove_header(&name);
+        }
+        let mut lengths = upstream.headers.get_all(header::CONTENT_LENGTH).iter();
+        if let (Some(length), Some(_)) = (lengths.next().cloned(), lengths.next()) {
+            // pingora has seen to it that they are the same.
+            upstream.insert_header(header::CONTENT_LENGTH, length)?;
         }
         if session.req_header().version < Version::HTTP_11 {
             // Chunks are unknown to it: without a length, the end of the connection is the end of the body.
@@ -703,6 +736,7 @@ impl ProxyHttp for Gateway {
                 Some(answer::internal_error())
             }
         };
+        let answer = if is_too_large(error) && !is_answered(session) { self.too_large() } else { answer };
         let error_code = answer.as_ref().map_or(0, |answer| answer.status.as_u16());
         if let Some(answer) = answer {
             // The rest of the request's body is not read, so the connection cannot go on.

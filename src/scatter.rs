@@ -14,7 +14,7 @@ use crate::plan::To;
 use crate::tls::NodeConnector;
 use bytes::{Bytes, BytesMut};
 use futures::future::join_all;
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, LINK, USER_AGENT};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, LINK, SET_COOKIE, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Either, Full};
 use hyper::body::{Body, Incoming};
@@ -210,14 +210,18 @@ impl<T> Gathered<T> {
         let all_refuse = self.replies.iter().all(|(_, reply)| matches!(reply, Ok(Reply::Refusal(_))));
         for (index, (node, reply)) in self.replies.into_iter().enumerate() {
             match reply {
-                Ok(Reply::Part(part, header)) => {
+                Ok(Reply::Part(part, mut header)) => {
+                    if index > 0 {
+                        // Whoever signs in does so at the first node: the session of another would take its place.
+                        header.remove(SET_COOKIE);
+                    }
                     parts.push(part);
                     headers.get_or_insert(header);
                 }
                 Ok(Reply::Refusal(answer)) => {
                     let about_credentials = matches!(answer.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
-                    // No registry redirects what is asked of all; where a single node leads, the others are not.
-                    let is_answer = !answer.status.is_server_error() && !answer.status.is_redirection();
+                    // GraphQL errors come with 200. No registry redirects what is asked of all.
+                    let is_answer = answer.status.is_client_error() || answer.status == StatusCode::OK;
                     let is_final = is_answer && (all_refuse || about_credentials);
                     if self.lead == Some(index) && is_final {
                         return Verdict::Refused(answer);
@@ -698,7 +702,10 @@ impl Scatter {
             }
         };
         self.fleet.was_heard(node);
-        Ok(response)
+        match onward::unusable(response.status(), response.headers()) {
+            Some(why) => Err(unusable(node, why.to_owned())),
+            None => Ok(response),
+        }
     }
 
     /// Reads the whole answer of a node.

@@ -167,6 +167,8 @@ async fn what_is_asked_in_http_2_is_answered_as_in_http_1() {
         ("GET", "/v2/a/../b/tags/list", Vec::new(), b""),
         ("GET", "/v2/%2e%2e/b/tags/list", Vec::new(), b""),
         ("GET", "/metrics", Vec::new(), b""),
+        ("TRACE", "/v2/a/tags/list", Vec::new(), b""),
+        ("get", "/v2/a/tags/list", Vec::new(), b""),
         ("GET", "/livez", Vec::new(), b""),
         ("HEAD", "/livez", Vec::new(), b""),
         ("GET", "/v2/a/tags/list", many, b""),

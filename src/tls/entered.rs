@@ -31,7 +31,13 @@ pub struct Entered {
     /// What has been read of it, to see what is spoken.
     early: BytesMut,
     is_http2: bool,
+    /// Whether pingora's name comes next, which is left out.
+    is_naming: bool,
 }
+
+/// How pingora refuses a request that it cannot read, before anybody else sees it, and the line that is left out of it.
+const REFUSAL: &[u8] = b"HTTP/1.1 400 Bad Request\r\n";
+const NAME: &[u8] = b"Server: Pingora\r\n";
 
 #[derive(Debug)]
 enum Channel {
@@ -59,11 +65,21 @@ impl Entered {
         let digest = SslDigest::new(cipher, version, subject, None, Vec::new());
         let is_http2 = session.alpn_protocol() == Some(b"h2");
         let channel = Channel::Secure(Box::new(stream));
-        let mut entered = Entered { channel, digest: Some(Arc::new(digest)), early: BytesMut::new(), is_http2 };
+        let mut entered = Entered::over(channel);
+        (entered.digest, entered.is_http2) = (Some(Arc::new(digest)), is_http2);
         if is_http2 && !entered.begins_with_the_preface().await? {
             return Err(io::Error::other("a client of HTTP/2 that does not speak it"));
         }
         Ok(entered)
+    }
+
+    /// A client in plain text that speaks HTTP/1.
+    pub fn http1(tcp: Tcp) -> Entered {
+        Entered::over(Channel::Plain(Box::new(tcp)))
+    }
+
+    fn over(channel: Channel) -> Entered {
+        Entered { channel, digest: None, early: BytesMut::new(), is_http2: false, is_naming: false }
     }
 
     /// Reads whether a client in plain text speaks HTTP/2, which it may without asking (RFC 9113 section 3.3).
@@ -72,8 +88,7 @@ impl Entered {
     ///
     /// The client leaves.
     pub async fn plain(tcp: Tcp) -> io::Result<Entered> {
-        let channel = Channel::Plain(Box::new(tcp));
-        let mut entered = Entered { channel, digest: None, early: BytesMut::new(), is_http2: false };
+        let mut entered = Entered::http1(tcp);
         entered.is_http2 = entered.begins_with_the_preface().await?;
         Ok(entered)
     }
@@ -161,11 +176,20 @@ impl AsyncRead for Entered {
 }
 
 impl AsyncWrite for Entered {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.channel {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, mut buf: &[u8]) -> Poll<io::Result<usize>> {
+        if std::mem::take(&mut self.is_naming) && buf.starts_with(NAME) {
+            return Poll::Ready(Ok(NAME.len()));
+        }
+        let is_refusal = buf.strip_prefix(REFUSAL).is_some_and(|rest| rest.starts_with(NAME));
+        if is_refusal && !self.is_http2 {
+            buf = &buf[..REFUSAL.len()];
+        }
+        let written = match &mut self.channel {
             Channel::Plain(tcp) => Pin::new(tcp).poll_write(cx, buf),
             Channel::Secure(stream) => Pin::new(stream).poll_write(cx, buf),
-        }
+        };
+        self.is_naming = is_refusal && matches!(written, Poll::Ready(Ok(written)) if written == REFUSAL.len());
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -179,24 +203,6 @@ impl AsyncWrite for Entered {
         match &mut self.channel {
             Channel::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
             Channel::Secure(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match &mut self.channel {
-            Channel::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, bufs),
-            Channel::Secure(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match &self.channel {
-            Channel::Plain(tcp) => tcp.is_write_vectored(),
-            Channel::Secure(stream) => stream.is_write_vectored(),
         }
     }
 }

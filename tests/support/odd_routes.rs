@@ -4,7 +4,7 @@ use super::beside::Case;
 use super::odd_documents::callers;
 use super::zots::{Call, Content};
 
-const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "FOO"];
+const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "LINK", "FOO"];
 const CODE: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
 
 fn with(mut call: Call, headers: &[(&str, &str)]) -> Call {
