@@ -772,10 +772,14 @@ impl Scatter {
         if let Some(failure) = ask.sender.presented.forgotten(self, ask, &node.name, &parts.headers).await {
             return Err(failure);
         }
-        let body = match timeout_at(deadline, self.read_body(node, body, limit, &ask.share)).await {
-            Ok(read) => read?,
-            Err(_) => return Err(late(node, "no end of the body in time")),
-        };
+        let began = Began::now();
+        let read = timeout_at(deadline, self.read_body(node, body, limit, &ask.share)).await;
+        let read = read.unwrap_or_else(|_| Err(late(node, "no end of the body in time")));
+        let body = read.inspect_err(|failure| {
+            if failure.kind == FailureKind::Late {
+                self.fleet.was_late(node, By::Request, began, &failure.cause);
+            }
+        })?;
         let index = self.fleet.nodes().iter().position(|known| Arc::ptr_eq(known, node)).unwrap_or_default();
         Ok(NodeAnswer { node: index, name: node.name.clone(), status: parts.status, headers: parts.headers, body })
     }
