@@ -382,7 +382,7 @@ mod tests {
             (
                 "nodez: []\n",
                 "FILE:1:1: nodez: unknown field `nodez`, expected one of listen, admin, trusted_proxies, \
-                            client_subject_header, nodes, placement, locate, metadata, partial, unknown_queries, allow_partial, identity, health, timeouts, limits, log; did you mean `nodes`?",
+                            client_subject_header, nodes, placement, locate, metadata, partial, unknown_queries, allow_partial, health, identity, timeouts, limits, log; did you mean `nodes`?",
             ),
             (
                 "unknown_queries: any\n",
