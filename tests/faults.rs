@@ -333,7 +333,7 @@ impl Bout<'_> {
             }
         }
         let text = String::from_utf8_lossy(&got.body[..got.body.len().min(300)]).into_owned();
-        Err(format!("{} {} whole: {} {text:?}", why.join(", "), got.status, got.is_whole))
+        Err(format!("{} {} whole: {} {} bytes {text:?}", why.join(", "), got.status, got.is_whole, got.body.len()))
     }
 }
 
