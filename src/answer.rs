@@ -51,6 +51,27 @@ pub fn healthy() -> Answer {
     Answer::with_body(StatusCode::OK, TEXT, "ok")
 }
 
+/// 503 for a probe that fails. A zot says 500 and `internal server error: not ready yet` (controller-runtime
+/// `pkg/healthz/healthz.go`, `CheckHandler`).
+pub fn not_ready(why: &str) -> Answer {
+    let mut answer = Answer::with_body(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("not ready: {why}\n"));
+    answer.headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    retriable(answer)
+}
+
+/// The same in full, for whoever asks for JSON: 200 or 503.
+pub fn readiness(document: &Value) -> Answer {
+    let is_ok = document["ok"] == true;
+    let status = if is_ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    retriable(Answer::with_body(status, JSON, go_json(document)))
+}
+
+/// 503 while there is no node to ask.
+pub fn no_nodes() -> Answer {
+    let message = "the gateway has not found any node yet; try again";
+    retriable(Answer::oci_error(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", message, Value::Null))
+}
+
 /// 301 to the clean path, as gorilla/mux writes it: no body.
 pub fn redirect(location: &str) -> Answer {
     let mut answer = Answer::empty(StatusCode::MOVED_PERMANENTLY);
@@ -239,9 +260,15 @@ pub fn busy() -> Answer {
     retriable(Answer::oci_error(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", message, Value::Null))
 }
 
-/// A 503 says when to try again.
+/// 429 for a client that has as many requests under way as it may.
+pub fn too_many_of_one() -> Answer {
+    let message = "as many requests of this client are under way as may be; try again";
+    retriable(Answer::oci_error(StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", message, Value::Null))
+}
+
+/// A 503 or 429 says when to try again.
 fn retriable(mut answer: Answer) -> Answer {
-    if answer.status == StatusCode::SERVICE_UNAVAILABLE {
+    if matches!(answer.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
         answer.headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
     answer

@@ -1,17 +1,24 @@
 //! The configuration: what can be set, its defaults, and what makes sense together.
 //!
-//! The other two files read it: `layers` from a file, the environment and flags, `position` where in the file a key is.
+//! `layers` reads it from a file, the environment and flags, `position` knows where in the file a key is, and `changes` what
+//! is new in another one. `discovery` is the part about where nodes are found.
 //! Nothing else in onezot reads configuration.
 
+mod changes;
+mod discovery;
 mod layers;
 mod position;
 mod tls;
 
-pub use layers::{ConfigError, Flags};
+pub use changes::Changes;
+pub use discovery::{Discovery, Service, Source};
+pub use layers::{ConfigError, Flags, nodes_file};
 pub use tls::{CertificateAndKey, ClientCertificate, Listener, ListenerTls, NodeTls};
 
+use crate::discovery::Member;
 use crate::fleet::{Credentials, Fleet, Node, NodeUrl, Placement};
 use crate::identity::SealKey;
+use crate::scan::Bounds;
 use crate::tls::Trust;
 use bytesize::ByteSize;
 use http::HeaderName;
@@ -37,6 +44,10 @@ pub struct Config {
     pub client_subject_header: Option<FieldName>,
     /// The nodes; their order is part of the placement.
     pub nodes: Vec<NodeConfig>,
+    /// Where the nodes come from when they are not written down.
+    pub discovery: Discovery,
+    /// When a changed configuration is read again.
+    pub reload: Reload,
     /// Which node owns a repository.
     pub placement: Placement,
     /// Whether repositories are looked for where the placement does not have them.
@@ -131,6 +142,17 @@ pub struct NodeConfig {
     pub credentials_file: Option<PathBuf>,
 }
 
+/// When a changed configuration is read again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reload {
+    /// On SIGHUP, and when the file changes.
+    #[default]
+    Watch,
+    /// On SIGHUP.
+    Signal,
+}
+
 /// Whether repositories are looked for where the placement does not have them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -223,7 +245,11 @@ pub struct Timeouts {
     /// How long a client's connection stays open between two requests.
     #[serde(with = "humantime_serde")]
     pub keepalive: Duration,
-    /// For the requests in flight to finish after SIGTERM.
+    /// For whoever sends requests here to learn, after SIGTERM, that this gateway is not ready any more; until then, it
+    /// takes them.
+    #[serde(with = "humantime_serde")]
+    pub linger: Duration,
+    /// For the requests in flight to finish after that.
     #[serde(with = "humantime_serde")]
     pub drain: Duration,
 }
@@ -238,6 +264,14 @@ pub struct Limits {
     pub header_count: usize,
     /// The body of a GraphQL request; more is 413.
     pub graphql_bytes: ByteSize,
+    /// The tokens of a GraphQL document; more is 422.
+    pub graphql_tokens: usize,
+    /// How deep the braces, brackets and parentheses of a GraphQL document nest; deeper is 422.
+    pub graphql_depth: usize,
+    /// The root fields of a GraphQL operation; more is 422.
+    pub graphql_root_fields: usize,
+    /// The selections of a GraphQL operation, fragments counted as often as they are spread; more is 422.
+    pub graphql_selections: usize,
     /// All that one node answers in one fan-out.
     pub answer_bytes: ByteSize,
     /// All that is held of nodes' answers to be merged; past it, 503.
@@ -251,6 +285,14 @@ pub struct Limits {
     /// How long a request waits for room; as many wait as may be under way.
     #[serde(with = "humantime_serde")]
     pub queue: Duration,
+    /// How many connections clients may have, whether they use them or not; one more is closed.
+    pub connections: usize,
+    /// How many requests may be under way in all; one more is 503.
+    pub requests: usize,
+    /// How many of them may be one client's, told by its address; one more is 429. No bound without.
+    pub client_requests: Option<usize>,
+    /// The body of a request that streams, such as a blob; more is 413. No bound without.
+    pub upload_bytes: Option<ByteSize>,
     /// The body of a request that goes to every node (trust uploads); more is 413. Bodies that stream have no bound.
     pub body_bytes: ByteSize,
 }
@@ -284,6 +326,8 @@ impl Default for Config {
             trusted_proxies: Vec::new(),
             client_subject_header: None,
             nodes: Vec::new(),
+            discovery: Discovery::default(),
+            reload: Reload::default(),
             placement: Placement::default(),
             locate: Locate::default(),
             metadata: Metadata::default(),
@@ -315,6 +359,7 @@ impl Default for Timeouts {
             idle: Duration::from_secs(60),
             client_headers: Duration::from_secs(30),
             keepalive: Duration::from_secs(60),
+            linger: Duration::ZERO,
             drain: Duration::from_secs(10),
         }
     }
@@ -326,6 +371,14 @@ impl Default for Limits {
             header_bytes: ByteSize::kib(64),
             header_count: 200,
             graphql_bytes: ByteSize::kib(64),
+            graphql_tokens: Bounds::default().tokens,
+            graphql_depth: Bounds::default().depth,
+            graphql_root_fields: Bounds::default().root_fields,
+            graphql_selections: Bounds::default().selections,
+            connections: 10_000,
+            requests: 5_000,
+            client_requests: None,
+            upload_bytes: None,
             answer_bytes: ByteSize::mib(256),
             total_answer_bytes: ByteSize::gib(1),
             in_flight: 1024,
@@ -354,39 +407,11 @@ const QUEUE_MOST: Duration = Duration::from_secs(60);
 impl Config {
     /// What types alone cannot say. An error is the path of a key and the problem.
     fn check(&self) -> Result<(), (String, String)> {
-        if self.nodes.is_empty() {
-            let problem = "there are no nodes; name at least one, such as --node zot-0=http://127.0.0.1:5001";
-            return Err(("nodes".to_owned(), problem.to_owned()));
+        let discovery = self.discovery.check(!self.nodes.is_empty());
+        discovery.map_err(|(key, problem)| (format!("discovery.{key}"), problem))?;
+        if self.discovery.source().is_none() {
+            self.check_nodes()?;
         }
-        let mut names = HashMap::new();
-        let mut urls = HashMap::new();
-        for (index, node) in self.nodes.iter().enumerate() {
-            let name = node.name();
-            if name.is_empty() || name.chars().any(|c| c.is_control() || c.is_whitespace() || matches!(c, '"' | '=')) {
-                let problem = format!("{name:?} is no name of a node; use letters, digits, dots and dashes");
-                return Err((format!("nodes[{index}].name"), problem));
-            }
-            if let Some(first) = names.insert(name.clone(), index) {
-                let problem = format!("the name {name:?} is that of nodes[{first}], too; give each node its own");
-                let key = if node.name.is_some() { "name" } else { "url" };
-                return Err((format!("nodes[{index}].{key}"), problem));
-            }
-            if let Some(first) = urls.insert(node.url.place(), index) {
-                let problem = format!(
-                    "{} is the URL of nodes[{first}], too; a node that counts twice would own two shares: \
-                     leave one out",
-                    node.url
-                );
-                return Err((format!("nodes[{index}].url"), problem));
-            }
-            let check = node.credentials();
-            check.map_err(|problem| (format!("nodes[{index}].credentials_file"), problem))?;
-            let check = NodeTls::check(&node.url, node.tls.as_ref());
-            check.map_err(|(key, problem)| (format!("nodes[{index}].{key}"), problem))?;
-        }
-        let names: Vec<String> = self.nodes.iter().map(NodeConfig::name).collect();
-        let check = self.placement.check(names.iter().map(String::as_str));
-        check.map_err(|(key, problem)| (format!("placement.{key}"), problem))?;
         if self.listen.is_empty() {
             return Err(("listen".to_owned(), "there is no address to listen on; give one, HOST:PORT".to_owned()));
         }
@@ -421,6 +446,13 @@ impl Config {
         let minima = [
             ("header_bytes", self.limits.header_bytes.as_u64(), 1024),
             ("header_count", self.limits.header_count as u64, 16),
+            ("graphql_tokens", self.limits.graphql_tokens as u64, 100),
+            ("graphql_depth", self.limits.graphql_depth as u64, 10),
+            ("graphql_root_fields", self.limits.graphql_root_fields as u64, 1),
+            ("graphql_selections", self.limits.graphql_selections as u64, 100),
+            ("connections", self.limits.connections as u64, 1),
+            ("requests", self.limits.requests as u64, 1),
+            ("client_requests", self.limits.client_requests.map_or(1, |most| most as u64), 1),
             ("graphql_bytes", self.limits.graphql_bytes.as_u64(), 1024),
             ("answer_bytes", self.limits.answer_bytes.as_u64(), 1024),
             ("total_answer_bytes", self.limits.total_answer_bytes.as_u64(), 1024),
@@ -440,6 +472,10 @@ impl Config {
         let maxima = [
             ("header_bytes", self.limits.header_bytes.as_u64(), ByteSize::mib(1).as_u64()),
             ("header_count", self.limits.header_count as u64, 250),
+            // Parsers recurse as deep.
+            ("graphql_depth", self.limits.graphql_depth as u64, 50),
+            ("graphql_tokens", self.limits.graphql_tokens as u64, 100_000),
+            ("graphql_selections", self.limits.graphql_selections as u64, 1_000_000),
         ];
         for (name, value, most) in maxima {
             if value > most {
@@ -450,6 +486,44 @@ impl Config {
             let problem = format!("is no log level ({error}); use error, warn, info, debug or trace");
             return Err(("log.level".to_owned(), problem));
         }
+        Ok(())
+    }
+
+    /// What is wrong with the nodes, and with what names them. Nodes that are found are checked when they are.
+    pub(crate) fn check_nodes(&self) -> Result<(), (String, String)> {
+        if self.nodes.is_empty() {
+            let problem = "there are no nodes; name at least one, such as --node zot-0=http://127.0.0.1:5001";
+            return Err(("nodes".to_owned(), problem.to_owned()));
+        }
+        let mut names = HashMap::new();
+        let mut urls = HashMap::new();
+        for (index, node) in self.nodes.iter().enumerate() {
+            let name = node.name();
+            if name.is_empty() || name.chars().any(|c| c.is_control() || c.is_whitespace() || matches!(c, '"' | '=')) {
+                let problem = format!("{name:?} is no name of a node; use letters, digits, dots and dashes");
+                return Err((format!("nodes[{index}].name"), problem));
+            }
+            if let Some(first) = names.insert(name.clone(), index) {
+                let problem = format!("the name {name:?} is that of nodes[{first}], too; give each node its own");
+                let key = if node.name.is_some() { "name" } else { "url" };
+                return Err((format!("nodes[{index}].{key}"), problem));
+            }
+            if let Some(first) = urls.insert(node.url.place(), index) {
+                let problem = format!(
+                    "{} is the URL of nodes[{first}], too; a node that counts twice would own two shares: \
+                     leave one out",
+                    node.url
+                );
+                return Err((format!("nodes[{index}].url"), problem));
+            }
+            let check = node.credentials();
+            check.map_err(|problem| (format!("nodes[{index}].credentials_file"), problem))?;
+            let check = NodeTls::check(&node.url, node.tls.as_ref());
+            check.map_err(|(key, problem)| (format!("nodes[{index}].{key}"), problem))?;
+        }
+        let names: Vec<String> = self.nodes.iter().map(NodeConfig::name).collect();
+        let check = self.placement.check(names.iter().map(String::as_str));
+        check.map_err(|(key, problem)| (format!("placement.{key}"), problem))?;
         Ok(())
     }
 
@@ -477,8 +551,18 @@ impl Config {
 
     /// The fleet that the configuration names.
     pub fn fleet(&self) -> Fleet {
-        let limits = &self.limits;
-        let nodes = self.nodes.iter().map(|node| node.node().bounded(limits.node_in_flight, limits.queue));
+        self.fleet_of(&self.nodes.iter().cloned().map(Member::from).collect::<Vec<_>>())
+    }
+
+    /// The fleet of these members, with what the configuration says of it.
+    pub fn fleet_of(&self, members: &[Member]) -> Fleet {
+        let nodes = members.iter().map(|member| {
+            let node = member.node.node().bounded(self.limits.node_in_flight, self.limits.queue);
+            match &member.addresses {
+                Some(addresses) => node.found_at(addresses.clone()),
+                None => node,
+            }
+        });
         let fleet = Fleet::new(nodes.collect(), self.placement.clone());
         match self.locate {
             Locate::Owner => fleet,

@@ -12,6 +12,7 @@ use pingora::protocols::l4::stream::Stream as Tcp;
 use pingora::server::ShutdownWatch;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -39,6 +40,17 @@ pub struct Patience {
     pub header: Duration,
     /// Between two requests.
     pub keepalive: Duration,
+    /// How many connections there may be, on all doors.
+    pub connections: usize,
+}
+
+/// A connection; it counts until it is dropped.
+struct Counted(Arc<AtomicUsize>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// An application behind the door.
@@ -48,12 +60,15 @@ pub struct Door<A, P> {
     /// Whether HTTP/2 is spoken without TLS, too.
     takes_h2c: bool,
     patience: P,
+    /// How many connections there are, on all doors.
+    connections: Arc<AtomicUsize>,
 }
 
 impl<A, P: Fn() -> Patience> Door<A, P> {
-    /// Lets connections in to `app`, and asks `patience` how long they may take.
-    pub fn new(app: Arc<A>, patience: P) -> Door<A, P> {
-        Door { app, tls: None, takes_h2c: false, patience }
+    /// Lets connections in to `app`, and asks `patience` how long they may take. Doors that share `connections` let in as
+    /// many together as one may.
+    pub fn new(app: Arc<A>, patience: P, connections: Arc<AtomicUsize>) -> Door<A, P> {
+        Door { app, tls: None, takes_h2c: false, patience, connections }
     }
 
     /// The same, in TLS if there is any, or with HTTP/2 in plain text if that is taken.
@@ -90,6 +105,13 @@ where
     P: Fn() -> Patience + Send + Sync + 'static,
 {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+        let most = (self.patience)().connections;
+        let earlier = self.connections.fetch_add(1, Ordering::Relaxed);
+        let _counted = Counted(self.connections.clone());
+        if earlier >= most {
+            tracing::debug!(most, "a client was not let in: limits.connections is reached");
+            return None;
+        }
         let (busy, mut is_busy) = watch::channel(false);
         let serve = BUSY.scope(busy, async {
             match self.enter(stream).await {
@@ -108,7 +130,7 @@ where
                 rest = &mut serve => return rest,
                 // Whatever happened since: requests may come and go between two looks.
                 _ = is_busy.changed() => {
-                    let Patience { header, keepalive } = (self.patience)();
+                    let Patience { header, keepalive, .. } = (self.patience)();
                     patience = header + keepalive;
                 }
                 () = tokio::time::sleep(patience), if !busy => {

@@ -47,6 +47,13 @@ pub struct Ctx {
     request: proxy::Ctx,
 }
 
+/// Ends a client's connection with the answer to come, once requests should go elsewhere: the next one does.
+fn send_away(session: &mut Session, ctx: &Ctx) {
+    if ctx.gateway.readiness().is_stopping() {
+        session.set_keepalive(None);
+    }
+}
+
 /// Each hook is the gateway's.
 #[async_trait]
 impl ProxyHttp for Front {
@@ -63,7 +70,9 @@ impl ProxyHttp for Front {
     }
 
     async fn early_request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<()> {
-        ctx.gateway.early_request_filter(session, &mut ctx.request).await
+        ctx.gateway.early_request_filter(session, &mut ctx.request).await?;
+        send_away(session, ctx);
+        Ok(())
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
@@ -89,6 +98,16 @@ impl ProxyHttp for Front {
         ctx.gateway.error_while_proxy(peer, session, error, &mut ctx.request, client_reused)
     }
 
+    async fn request_body_filter(
+        &self,
+        session: &mut Session,
+        body: &mut Option<Bytes>,
+        end: bool,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        ctx.gateway.request_body_filter(session, body, end, &mut ctx.request).await
+    }
+
     async fn upstream_request_filter(
         &self,
         session: &mut Session,
@@ -99,6 +118,7 @@ impl ProxyHttp for Front {
     }
 
     async fn response_filter(&self, session: &mut Session, upstream: &mut ResponseHeader, ctx: &mut Ctx) -> Result<()> {
+        send_away(session, ctx);
         ctx.gateway.response_filter(session, upstream, &mut ctx.request).await
     }
 

@@ -17,15 +17,18 @@
 //! asks nodes whether they answer, [`room`] bounds what is under way.
 //! [`identity`] opens what clients prove themselves with, each node's part for the node.
 //! [`server`] starts and stops a gateway, behind the [`door`] that bounds what clients may take their time for. A gateway never
-//! changes: when its configuration or its nodes do, [`succession`] puts another one in its place, behind the same [`front`].
+//! changes: when its configuration ([`reload`]) or its nodes ([`discovery`]) do, [`succession`] puts another one in its place,
+//! behind the same [`front`].
 
 pub mod answer;
 pub mod budget;
+pub mod clients;
 pub mod compose;
 pub mod config;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod digest;
+pub mod discovery;
 pub mod document;
 pub mod door;
 pub mod explain;
@@ -45,6 +48,8 @@ pub mod pieces;
 pub mod plan;
 pub mod proxy;
 pub mod query;
+pub mod readiness;
+pub mod reload;
 pub mod room;
 pub mod rules;
 pub mod scan;
@@ -54,3 +59,4 @@ pub mod session;
 pub mod succession;
 pub mod telemetry;
 pub mod tls;
+pub mod watch;

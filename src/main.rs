@@ -6,9 +6,10 @@ mod try_out;
 
 use clap::{Args, Parser, Subcommand};
 use http::Method;
-use onezot::config::{Config, ConfigError, Flags};
+use onezot::config::{self, Config, ConfigError, Flags};
 use onezot::plan::Ownership;
-use onezot::{explain, path, server, telemetry};
+use onezot::watch::Watch;
+use onezot::{discovery, explain, path, reload, server, telemetry};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -87,7 +88,7 @@ enum Command {
 }
 
 /// Where the configuration comes from: flags > environment (ONEZOT_…) > file > defaults.
-#[derive(Args)]
+#[derive(Args, Clone)]
 struct Source {
     /// Configuration file (YAML).
     #[arg(long, env = "ONEZOT_CONFIG", value_name = "FILE")]
@@ -104,13 +105,30 @@ struct Source {
 }
 
 impl Source {
-    fn load(self, listen: Vec<String>, admin: Option<String>) -> Result<Config, ConfigError> {
-        let flags = Flags { listen, admin, nodes: self.nodes, hash_key: self.hash_key, seal_keys: self.seal_keys };
+    fn load(&self, listen: Vec<String>, admin: Option<String>) -> Result<Config, ConfigError> {
+        let flags = Flags {
+            listen,
+            admin,
+            nodes: self.nodes.clone(),
+            hash_key: self.hash_key.clone(),
+            seal_keys: self.seal_keys.clone(),
+        };
         // A variable that is not Unicode cannot be one of ours.
         let environment =
             std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
         Config::load(self.config.as_deref(), environment, &flags)
     }
+
+    /// The same with the nodes that there are at the moment.
+    fn load_with_nodes(&self) -> Result<Config, Exit> {
+        with_nodes(self.load(Vec::new(), None)?)
+    }
+}
+
+/// Looks for the nodes, if they are not written down.
+fn with_nodes(config: Config) -> Result<Config, Exit> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(discovery::look(config)).map_err(|message| Exit { message, code: 1 })
 }
 
 fn main() -> ExitCode {
@@ -143,7 +161,7 @@ impl From<std::io::Error> for Exit {
 
 fn run(command: Command) -> Result<(), Exit> {
     match command {
-        Command::Serve { source, listen, admin } => serve(source.load(listen, admin)?),
+        Command::Serve { source, listen, admin } => serve(&source, &listen, admin.as_ref()),
         #[cfg(feature = "demo")]
         Command::Demo { nodes, listen } => try_out::run(nodes, listen),
         Command::Verify { file } => {
@@ -151,10 +169,18 @@ fn run(command: Command) -> Result<(), Exit> {
             for warning in config.warnings() {
                 eprintln!("{}: warning: {warning}", file.display());
             }
-            say(&format!("{}: ok, {} nodes\n", file.display(), config.nodes.len()))
+            let nodes = match config.discovery.source() {
+                None => format!("{} nodes", config.nodes.len()),
+                // A file is part of what is checked; whom nobody has to reach for that is not asked.
+                Some(config::Source::File(_)) => {
+                    format!("{} nodes found at the moment", with_nodes(config)?.nodes.len())
+                }
+                Some(_) => "nodes by discovery".to_owned(),
+            };
+            say(&format!("{}: ok, {nodes}\n", file.display()))
         }
         Command::Explain { method, target, body, source } => {
-            let config = source.load(Vec::new(), None)?;
+            let config = source.load_with_nodes()?;
             let body = match &body {
                 Some(file) => std::fs::read(file)
                     .map_err(|error| Exit { message: format!("{}: {error}", file.display()), code: 1 })?,
@@ -168,7 +194,7 @@ fn run(command: Command) -> Result<(), Exit> {
                 let message = format!("{repository:?} is not the name of a repository, such as team-a/app");
                 return Err(Exit { message, code: 1 });
             }
-            let fleet = source.load(Vec::new(), None)?.fleet();
+            let fleet = source.load_with_nodes()?.fleet();
             let owner = fleet.owner(&repository);
             say(&format!("{}\n", Ownership { fleet: &fleet, owner }))
         }
@@ -181,12 +207,17 @@ fn say(text: &str) -> Result<(), Exit> {
     Ok(out.flush()?)
 }
 
-fn serve(config: Config) -> Result<(), Exit> {
+fn serve(source: &Source, listen: &[String], admin: Option<&String>) -> Result<(), Exit> {
+    let load = || source.load(listen.to_vec(), admin.cloned());
+    // What changes while the file is read counts, too.
+    let watch = source.config.as_deref().map(Watch::new);
+    let config = load()?;
     telemetry::start_log(&config.log);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let served = runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        let hangup = signal(SignalKind::hangup())?;
         let running = server::start(config).await.map_err(|error| Exit { message: error.to_string(), code: 1 })?;
         let mut lines = String::new();
         for url in &running.urls {
@@ -196,14 +227,21 @@ fn serve(config: Config) -> Result<(), Exit> {
             lines.push_str(&format!("onezot: admin on http://{admin}\n"));
         }
         say(&lines)?;
+        let reloading = reload::follow(running.succession(), load, watch, hangup);
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            () = reloading => {}
         }
         tracing::info!(in_flight = running.in_flight(), "stopping");
-        let cut_off = running.stop().await;
-        if cut_off > 0 {
-            tracing::warn!(cut_off, "requests were still in flight at the end of the drain time");
+        tokio::select! {
+            cut_off = running.stop() => {
+                if cut_off > 0 {
+                    tracing::warn!(cut_off, "requests were still in flight at the end of the drain time");
+                }
+            }
+            _ = terminate.recv() => tracing::warn!("a second signal ends it at once"),
+            _ = interrupt.recv() => tracing::warn!("a second signal ends it at once"),
         }
         Ok(())
     });

@@ -3,8 +3,10 @@
 
 mod identity;
 mod located;
+mod refused;
 
 use crate::answer::{self, Answer};
+use crate::clients::{Clients, Visit};
 use crate::config::{Config, FieldName, Partial};
 use crate::door;
 use crate::fleet::{By, Fleet, Node, Pass};
@@ -15,6 +17,7 @@ use crate::onward::{self, Sender};
 use crate::path::origin_form;
 use crate::plan::{self, CatalogAsk, Mount, Plan, Refusal, To};
 use crate::query::DocumentPlan;
+use crate::readiness::Readiness;
 use crate::room::Room;
 use crate::rules::NOWHERE;
 use crate::scatter::{Ask, Failure, FailureKind, Scatter, Verdict};
@@ -32,6 +35,7 @@ use pingora::protocols::http::ServerSession;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::{HttpUpstreamRequestPolicy, Peer as _};
 use pingora::{ErrorSource, ImmutStr};
+use refused::{is_too_large, too_large};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -62,9 +66,11 @@ pub struct Gateway {
     graphql: Arc<GraphQl>,
     identity: Identity,
     in_flight: TaskTracker,
+    clients: Arc<Clients>,
     /// For requests that are answered from what several nodes say.
     merges: Arc<Room>,
     copies: Arc<Copies>,
+    readiness: Arc<Readiness>,
 }
 
 /// What is known of one request while it is under way.
@@ -94,6 +100,10 @@ pub struct Ctx {
     class: &'static str,
     /// Why the request failed, for the log and for the client.
     failure: Option<Failure>,
+    /// Held as long as the request counts as one of its client's.
+    visit: Option<Visit>,
+    /// How much of the request's body has come.
+    received: u64,
     /// Held as long as the request is in flight.
     _in_flight: TaskTrackerToken,
 }
@@ -126,7 +136,8 @@ impl Gateway {
         }
         let merges = Arc::new(Room::new(config.limits.in_flight, config.limits.queue));
         let copies = Arc::new(Copies::new(config.limits.mounts));
-        Gateway { config, fleet, scatter, graphql, identity, in_flight, merges, copies }
+        let (clients, readiness) = (Arc::default(), Arc::default());
+        Gateway { config, fleet, scatter, graphql, identity, in_flight, clients, merges, copies, readiness }
     }
 
     /// The gateway that takes the place of this one: with another configuration or fleet, and with what is known by
@@ -139,7 +150,8 @@ impl Gateway {
         self.merges.resize(limits.in_flight, limits.queue);
         self.copies.resize(limits.mounts);
         let (in_flight, merges, copies) = (self.in_flight.clone(), self.merges.clone(), self.copies.clone());
-        Gateway { config, fleet, scatter, graphql, identity, in_flight, merges, copies }
+        let (clients, readiness) = (self.clients.clone(), self.readiness.clone());
+        Gateway { config, fleet, scatter, graphql, identity, in_flight, clients, merges, copies, readiness }
     }
 
     /// Its configuration.
@@ -152,6 +164,11 @@ impl Gateway {
         &self.fleet
     }
 
+    /// Whether it wants requests.
+    pub fn readiness(&self) -> &Readiness {
+        &self.readiness
+    }
+
     /// What it keeps of documents.
     pub fn graphql(&self) -> &GraphQl {
         &self.graphql
@@ -160,20 +177,6 @@ impl Gateway {
     /// What asks the nodes.
     pub fn scatter(&self) -> Arc<Scatter> {
         self.scatter.clone()
-    }
-
-    /// Refuses what no registry could answer, before the path is looked at.
-    fn refuse_header(&self, request: &RequestHeader) -> Option<Answer> {
-        let bytes: usize = request.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-        let bytes = bytes + request.raw_path().len();
-        let limits = &self.config.limits;
-        if bytes as u64 > limits.header_bytes.as_u64() || request.headers.len() > limits.header_count {
-            return Some(answer::header_too_large());
-        }
-        if !request.headers.contains_key(HOST) && request.version == Version::HTTP_11 {
-            return Some(answer::bad_request("missing required Host header"));
-        }
-        None
     }
 
     /// Who sent a request.
@@ -399,6 +402,8 @@ impl ProxyHttp for Gateway {
             opens_session: false,
             class: "refused",
             failure: None,
+            visit: None,
+            received: 0,
             _in_flight: self.in_flight.token(),
         }
     }
@@ -422,8 +427,7 @@ impl ProxyHttp for Gateway {
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
-        let refusal = refuse_method(session).or_else(|| self.refuse_header(session.req_header()));
-        if let Some(refusal) = refusal.or_else(|| refuse_framing(session)) {
+        if let Some(refusal) = self.refuse(session) {
             return send(session, refusal).await;
         }
         // pingora has seen to it that the authority of such a target is the Host.
@@ -435,6 +439,15 @@ impl ProxyHttp for Gateway {
         let has_body = !session.as_mut().is_body_done();
         let header = session.req_header();
         let mut plan = self.plan(header, has_body);
+        if !matches!(plan, Plan::Probe(_)) {
+            match self.visit(&sender, &header.headers) {
+                Ok(visit) => ctx.visit = Some(visit),
+                Err(refusal) => return send(session, refusal).await,
+            }
+        }
+        if self.fleet.nodes().is_empty() && !matches!(plan, Plan::Probe(_) | Plan::Refuse(_)) {
+            return send(session, answer::no_nodes()).await;
+        }
         if self.fleet.locates() {
             if let Err(failure) = self.locate(&plan, &self.ask_of(header, sender.clone())).await {
                 return send(session, failed(&failure)).await;
@@ -506,9 +519,9 @@ impl ProxyHttp for Gateway {
                     None => return Ok(false),
                 }
             }
-            Plan::Probe(_) => {
+            Plan::Probe(route) => {
                 ctx.class = "probe";
-                answer::healthy()
+                self.readiness.why_not(route.path, &self.fleet).map_or_else(answer::healthy, answer::not_ready)
             }
             Plan::Refuse(Refusal::Redirect(location)) => answer::redirect(&location),
             Plan::Refuse(Refusal::Malformed) => answer::bad_request(""),
@@ -619,6 +632,17 @@ impl ProxyHttp for Gateway {
         error
     }
 
+    async fn request_body_filter(
+        &self,
+        _: &mut Session,
+        body: &mut Option<Bytes>,
+        _: bool,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        ctx.received += body.as_ref().map_or(0, Bytes::len) as u64;
+        if self.is_over(ctx.received) { Err(too_large()) } else { Ok(()) }
+    }
+
     async fn upstream_request_filter(
         &self,
         session: &mut Session,
@@ -712,6 +736,7 @@ impl ProxyHttp for Gateway {
                 Some(answer::internal_error())
             }
         };
+        let answer = if is_too_large(error) && !is_answered(session) { self.too_large() } else { answer };
         let error_code = answer.as_ref().map_or(0, |answer| answer.status.as_u16());
         if let Some(answer) = answer {
             // The rest of the request's body is not read, so the connection cannot go on.
@@ -745,34 +770,6 @@ impl ProxyHttp for Gateway {
             "request"
         );
     }
-}
-
-/// Refuses a request that tells twice, or in an unknown way, where its body ends. Go takes some of these; nobody sends
-/// them but to be read in one way by a proxy and in another by the node.
-fn refuse_framing(session: &Session) -> Option<Answer> {
-    let headers = &session.req_header().headers;
-    let mut encodings = headers.get_all(header::TRANSFER_ENCODING).iter();
-    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
-    if let Some(encoding) = encodings.next() {
-        if encodings.next().is_some() || !encoding.as_bytes().eq_ignore_ascii_case(b"chunked") {
-            return Some(answer::unsupported_encoding());
-        }
-        // pingora has left out the length by now.
-        let raw = session.as_ref().to_h1_raw();
-        let name = b"\ncontent-length";
-        let has_length = raw.windows(name.len()).any(|line| line.eq_ignore_ascii_case(name));
-        return has_length.then(|| answer::bad_request(""));
-    }
-    let is_list = lengths.next().is_some_and(|length| length.as_bytes().contains(&b','));
-    (is_list || lengths.next().is_some()).then(|| answer::bad_request(""))
-}
-
-/// Refuses methods that a node should not even hear of: one that asks for a tunnel, one that shows a client its own secrets,
-/// and what is none to something in between and another one to the node.
-fn refuse_method(session: &Session) -> Option<Answer> {
-    let method = &session.req_header().method;
-    let is_odd = [Method::CONNECT, Method::TRACE].contains(method);
-    (is_odd || method.as_str().bytes().any(|byte| byte.is_ascii_lowercase())).then(answer::unknown_method)
 }
 
 /// Whether the client has seen the beginning of its answer. `100 Continue` is none.

@@ -6,6 +6,7 @@ use crate::fleet::Fleet;
 use crate::page::ListPage;
 use crate::plan::To;
 use crate::rules::{self, Items, Names, Query, QueryClass, Sort};
+use crate::scan::Bounds;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -71,6 +72,8 @@ pub struct Choices {
     pub shared_metadata: bool,
     /// A query that the table does not know is answered by one node.
     pub pass_unknown: bool,
+    /// The bounds of a document.
+    pub bounds: Bounds,
 }
 
 impl DocumentPlan {
@@ -199,7 +202,8 @@ fn plan_fields(fleet: &Fleet, request: &Request, choices: Choices) -> Result<Doc
     if request.text.contains(RESERVED) {
         return Err(Unplannable::Reserved);
     }
-    let operation = Operation::parse(&request.text, request.operation.as_deref(), request.variables.clone())?;
+    let operation =
+        Operation::parse(&request.text, request.operation.as_deref(), request.variables.clone(), choices.bounds)?;
     let operation = Arc::new(operation);
     let mut planned = Vec::with_capacity(operation.fields.len());
     let mut unknown: Vec<String> = Vec::new();

@@ -25,10 +25,24 @@ pub enum OutOfBounds {
     Depth(usize),
 }
 
-/// The most tokens of a document.
-pub const MOST_TOKENS: usize = 10_000;
-/// The deepest nesting of braces, brackets and parentheses.
-pub const DEEPEST: usize = 50;
+/// The bounds of a document; the default ones are those of the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// The most tokens.
+    pub tokens: usize,
+    /// The deepest nesting of braces, brackets and parentheses.
+    pub depth: usize,
+    /// The most fields of the root.
+    pub root_fields: usize,
+    /// The most selections, those of fragments counted as often as they are spread.
+    pub selections: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Bounds {
+        Bounds { tokens: 10_000, depth: 50, root_fields: 32, selections: 10_000 }
+    }
+}
 
 /// The positions of a text's tokens.
 #[derive(Debug, Default)]
@@ -73,7 +87,7 @@ impl Cursor {
 /// # Errors
 ///
 /// The text is out of bounds. What is no GraphQL is none of its business.
-pub fn scan(text: &str) -> Result<Positions, OutOfBounds> {
+pub fn scan(text: &str, bounds: Bounds) -> Result<Positions, OutOfBounds> {
     let mut positions = Positions::default();
     let mut cursor = Cursor { parser: (1, 1), line: 1, at: 0, line_start: 0 };
     let mut depth = 0usize;
@@ -122,16 +136,16 @@ pub fn scan(text: &str) -> Result<Positions, OutOfBounds> {
             _ => {
                 let here = Location { line: cursor.line, column: cursor.at - cursor.line_start + 1 };
                 positions.by_parser.insert(cursor.parser, here);
-                if positions.by_parser.len() > MOST_TOKENS {
-                    return Err(OutOfBounds::Tokens(MOST_TOKENS));
+                if positions.by_parser.len() > bounds.tokens {
+                    return Err(OutOfBounds::Tokens(bounds.tokens));
                 }
                 match c {
                     '{' | '[' | '(' => depth += 1,
                     '}' | ']' | ')' => depth = depth.saturating_sub(1),
                     _ => {}
                 }
-                if depth >= DEEPEST {
-                    return Err(OutOfBounds::Depth(DEEPEST));
+                if depth >= bounds.depth {
+                    return Err(OutOfBounds::Depth(bounds.depth));
                 }
                 let length = token_length(rest, c);
                 for c in rest[..length].chars() {
@@ -186,6 +200,10 @@ mod tests {
     use graphql_parser::query::{Definition, OperationDefinition, Selection, parse_query};
     use proptest::prelude::*;
 
+    fn scan(text: &str) -> Result<Positions, OutOfBounds> {
+        super::scan(text, Bounds::default())
+    }
+
     fn first_fields(text: &str) -> Vec<Location> {
         let positions = scan(text).unwrap();
         let document = parse_query::<String>(text).unwrap();
@@ -229,9 +247,9 @@ mod tests {
     fn what_is_too_large_is_refused_before_it_is_parsed() {
         for open in ["{a", "[", "(", "{a(b:[{c:"] {
             let error = scan(&open.repeat(100_000)).unwrap_err();
-            assert_eq!(error, OutOfBounds::Depth(DEEPEST));
+            assert_eq!(error, OutOfBounds::Depth(50));
         }
-        assert_eq!(scan(&"a ".repeat(20_000)).unwrap_err(), OutOfBounds::Tokens(MOST_TOKENS));
+        assert_eq!(scan(&"a ".repeat(20_000)).unwrap_err(), OutOfBounds::Tokens(10_000));
         assert!(scan(&format!("{}a{}", "{a".repeat(49), "}".repeat(49))).is_ok());
     }
 

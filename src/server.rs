@@ -17,6 +17,7 @@ use pingora::services::listening::Service;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::IntoRawFd;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -60,7 +61,7 @@ pub struct Running {
     accepting: Vec<JoinHandle<()>>,
     background: Vec<AbortOnDropHandle<()>>,
     in_flight: TaskTracker,
-    succession: Succession,
+    succession: Arc<Succession>,
 }
 
 /// Starts a gateway on the current tokio runtime.
@@ -106,15 +107,17 @@ async fn start_with(config: Arc<Config>, fleet: Fleet) -> Result<Running, StartE
     let patient = current.clone();
     let patience = move || {
         let gateway = patient.gateway();
-        let timeouts = &gateway.config().timeouts;
-        Patience { header: timeouts.client_headers, keepalive: timeouts.keepalive }
+        let Config { timeouts, limits, .. } = &**gateway.config();
+        let (header, keepalive) = (timeouts.client_headers, timeouts.keepalive);
+        Patience { header, keepalive, connections: limits.connections }
     };
+    let connections = Arc::new(AtomicUsize::new(0));
     let descriptors = Arc::new(parking_lot::Mutex::new(descriptors));
     let (mut accepting, mut urls, mut background) = (Vec::new(), Vec::new(), Vec::new());
     for ((address, acceptor), listener) in addresses.iter().zip(acceptors).zip(&config.listen) {
         urls.push(format!("{}://{address}", if acceptor.is_some() { "https" } else { "http" }));
         background.extend(acceptor.clone().map(|acceptor| AbortOnDropHandle::new(tokio::spawn(acceptor.keep_fresh()))));
-        let door = Door::new(proxy.clone(), patience.clone());
+        let door = Door::new(proxy.clone(), patience.clone(), connections.clone());
         let mut service = Service::new("onezot".to_owned(), door.speaking(acceptor, listener.h2c));
         service.add_tcp(&address.to_string());
         let (descriptors, stopping) = (descriptors.clone(), stopping.clone());
@@ -158,15 +161,19 @@ impl Running {
         self.in_flight.len()
     }
 
-    /// Goes on with another configuration, without those of its keys that count at the start only.
-    pub async fn reload(&self, config: Config) {
-        self.succession.reload(config).await;
+    /// What replaces the configuration and the nodes while it runs.
+    pub fn succession(&self) -> &Arc<Succession> {
+        &self.succession
     }
 
-    /// Stops: no new connections, idle ones are closed, and requests in flight get the drain time to finish.
+    /// Stops: it is not ready any more at once, and lingers for who sends requests here to learn that. Then no new
+    /// connections, idle ones are closed, and requests in flight get the drain time to finish.
     ///
     /// Returns how many were cut off.
     pub async fn stop(self) -> usize {
+        let gateway = self.succession.current().gateway();
+        gateway.readiness().stop();
+        tokio::time::sleep(gateway.config().timeouts.linger).await;
         let began = Instant::now();
         // Nobody listens to the signal only when the accept loop has ended already.
         let _ = self.stop.send(true);

@@ -7,8 +7,10 @@ use crate::front::Current;
 use crate::page::query_value;
 use crate::plan::{self, Explained};
 use crate::proxy::Gateway;
+use crate::readiness;
 use bytes::Bytes;
-use http::{Method, Request, Response};
+use http::header::ACCEPT;
+use http::{HeaderMap, Method, Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -18,17 +20,21 @@ use serde_json::json;
 use std::convert::Infallible;
 use std::io::IsTerminal as _;
 use std::net::TcpListener;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tracing_subscriber::filter::{EnvFilter, FilterExt as _, LevelFilter, Targets};
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Registry, reload};
 
 /// How long a client of the admin listener has for the header of a request.
 const ADMIN_HEADER: Duration = Duration::from_secs(10);
 /// A pause after an accept that failed (out of descriptors), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Where the level of the log can be changed.
+static LEVEL: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
 
 /// What is let into the log, whatever its level: below `info`, the libraries print the headers of requests, and with
 /// them what clients prove themselves with. pingora's proxy prints targets with their query, too, and an error for each
@@ -43,7 +49,8 @@ fn discreet() -> Targets {
 /// Sends the log to standard error. Once per process; later calls change nothing.
 pub fn start_log(log: &Log) {
     // The level has been checked with the configuration.
-    let filter = EnvFilter::try_new(&log.level).unwrap_or_default().and(discreet());
+    let (filter, handle) = reload::Layer::new(EnvFilter::try_new(&log.level).unwrap_or_default());
+    let filter = filter.and(discreet());
     let lines =
         tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     let registry = tracing_subscriber::registry();
@@ -51,8 +58,18 @@ pub fn start_log(log: &Log) {
         LogFormat::Text => registry.with(lines.with_filter(filter)).try_init(),
         LogFormat::Json => registry.with(lines.json().with_filter(filter)).try_init(),
     };
-    if let Err(error) = started {
-        tracing::debug!(%error, "a log is there already");
+    match started {
+        Ok(()) => drop(LEVEL.set(handle)),
+        Err(error) => tracing::debug!(%error, "a log is there already"),
+    }
+}
+
+/// Changes what the log says, to a level that has been checked.
+pub fn set_level(level: &str) {
+    let Some(handle) = LEVEL.get() else { return };
+    let changed = EnvFilter::try_new(level).map_err(|error| error.to_string());
+    if let Err(error) = changed.and_then(|filter| handle.reload(filter).map_err(|error| error.to_string())) {
+        tracing::error!(error, "the level of the log stays");
     }
 }
 
@@ -100,31 +117,28 @@ fn admin(request: &Request<Incoming>, gateway: &Gateway) -> Answer {
         return answer::method_not_allowed("GET, HEAD");
     }
     match request.uri().path() {
-        "/livez" | "/readyz" | "/startupz" => answer::healthy(),
+        probe @ ("/livez" | "/readyz" | "/startupz") => health(probe, request.headers(), gateway),
         "/status" => status(gateway),
         "/explain" => explain(request.uri().query().unwrap_or_default(), gateway.fleet()),
         _ => answer::not_found(),
     }
 }
 
-/// The fleet as JSON: version, placement, each node with its addresses, its health and what is under way there, and the queries that
+/// What a probe says: text, or JSON for whoever accepts that.
+fn health(probe: &str, headers: &HeaderMap, gateway: &Gateway) -> Answer {
+    let (readiness, fleet) = (gateway.readiness(), gateway.fleet());
+    let accepts = headers.get_all(ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
+    if accepts.flat_map(|accept| accept.split(',')).any(|range| range.trim().starts_with("application/json")) {
+        return answer::readiness(&readiness.document(probe, fleet));
+    }
+    readiness.why_not(probe, fleet).map_or_else(answer::healthy, answer::not_ready)
+}
+
+/// The fleet as JSON: version, placement, each node with its addresses and whether it could be reached, and the queries that
 /// only the nodes know.
 fn status(gateway: &Gateway) -> Answer {
     let (config, fleet) = (gateway.config(), gateway.fleet());
-    let nodes: Vec<_> = fleet
-        .nodes()
-        .iter()
-        .map(|node| {
-            json!({
-                "name": node.name,
-                "url": node.url,
-                "addresses": node.addresses().iter().map(ToString::to_string).collect::<Vec<_>>(),
-                "health": node.health.shown(),
-                "in_flight": node.in_flight(),
-                "verified": node.verified(),
-            })
-        })
-        .collect();
+    let nodes: Vec<_> = fleet.nodes().iter().map(|node| readiness::of_node(node)).collect();
     let document = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "placement": fleet.placement(),

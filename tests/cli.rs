@@ -5,6 +5,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 fn onezot(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_onezot"));
@@ -15,6 +16,26 @@ fn onezot(arguments: &[&str]) -> Command {
 fn run(arguments: &[&str]) -> (i32, String, String) {
     let Output { status, stdout, stderr } = onezot(arguments).output().unwrap();
     (status.code().unwrap(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+}
+
+/// The URL of a node that is ready and has nothing. It ends with the process.
+fn node() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut line = String::new();
+            let mut request = BufReader::new(stream.try_clone().unwrap());
+            let read = request.read_line(&mut line);
+            let mut rest = String::new();
+            while request.read_line(&mut rest).is_ok_and(|length| length > 2) {}
+            let status = if line.starts_with("GET /readyz ") { "200 OK" } else { "404 Not Found" };
+            if read.is_ok() {
+                let _ = write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            }
+        }
+    });
+    url
 }
 
 /// A gateway process that ends with the test.
@@ -49,9 +70,13 @@ impl Serving {
         answer
     }
 
-    fn signal(&mut self, name: &str) -> i32 {
+    fn kill(&self, name: &str) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args([format!("-{name}"), pid]).status().unwrap().success());
+    }
+
+    fn signal(&mut self, name: &str) -> i32 {
+        self.kill(name);
         self.child.wait().unwrap().code().expect("ended by the signal itself")
     }
 }
@@ -159,10 +184,12 @@ fn explain_and_where_name_the_owner() {
 #[test]
 fn probe_says_by_its_exit_code_whether_a_gateway_is_ready() {
     let ephemeral = "127.0.0.1:0";
-    let arguments = ["serve", "--listen", ephemeral, "--admin", ephemeral, "--node", "http://127.0.0.1:9"];
+    let node = node();
+    let arguments = ["serve", "--listen", ephemeral, "--admin", ephemeral, "--node", &node];
     let serving = Serving::start(&arguments, 2);
-    // The gateway asks its node, which is down; the admin listener has no such page.
-    for (line, status) in serving.lines.iter().zip(["502 Bad Gateway", "404 Not Found"]) {
+    // The gateway asks its node; the admin listener has no such page.
+    let status = "404 Not Found";
+    for line in &serving.lines {
         let base = line.split_once(" on ").unwrap().1;
         assert_eq!(run(&["probe", &format!("{base}/readyz")]), (0, String::new(), String::new()));
         let (code, out, error) = run(&["probe", &format!("{base}/nowhere?s3cr3t")]);
@@ -223,5 +250,101 @@ fn no_secret_is_logged_whatever_the_level() {
         for unwanted in ["s3cr3t", "ERROR", "\u{1b}"] {
             assert!(!log.contains(unwanted), "{unwanted}: {log}");
         }
+    }
+}
+
+/// Waits until something is said; only a hang takes so long.
+fn until(what: &str, is_so: impl Fn() -> bool, now: impl Fn() -> String) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < Duration::from_secs(60), "{what} did not come; it is: {}", now());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_configuration_is_read_again_on_sighup_and_when_its_file_changes() {
+    let directory = tempfile::tempdir().unwrap();
+    let (file, log) = (directory.path().join("onezot.yaml"), directory.path().join("log"));
+    let write = |yaml: &str| std::fs::write(&file, yaml).unwrap();
+    write("nodes: [{name: a, url: 'http://127.0.0.1:9'}]\n");
+    let path = file.to_str().unwrap();
+    let arguments = ["serve", "--config", path, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
+    let mut command = onezot(&arguments);
+    command.stderr(std::fs::File::create(&log).unwrap());
+    let mut serving = Serving::run(&mut command, 2);
+    let said = || std::fs::read_to_string(&log).unwrap();
+    let says = |text: &str| until(text, || said().contains(text), said);
+    let has = |name: &str| {
+        let status = || serving.get(1, "/status");
+        until(name, || status().contains(&format!("\"name\":\"{name}\"")), status);
+    };
+    has("a");
+    // By the file.
+    write("nodes: [{name: b, url: 'http://127.0.0.1:9'}]\nplacement: {hash_key: a-secret-of-mine}\n");
+    has("b");
+    says("changed=\"nodes, placement.hash_key\"");
+    // What is wrong changes nothing.
+    write("nodes: [{name: c, url: 'http://127.0.0.1:9'}]\ntimeouts: {conect: 1s}\n");
+    says("onezot.yaml:2:12: timeouts.conect: unknown field `conect`");
+    has("b");
+    // By the signal alone from now on; what is bound stays.
+    write("nodes: [{name: d, url: 'http://127.0.0.1:9'}]\nreload: signal\nlog: {format: json, level: debug}\n");
+    has("d");
+    says("ignored=\"log.format\"");
+    write("nodes: [{name: e, url: 'http://127.0.0.1:9'}]\nreload: signal\nlog: {level: error}\n");
+    serving.kill("HUP");
+    has("e");
+    serving.kill("HUP");
+    assert_eq!(serving.signal("TERM"), 0);
+    assert!(!said().contains("a-secret-of-mine"), "{}", said());
+}
+
+#[test]
+fn it_is_not_ready_at_once_and_serves_until_a_second_signal() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("onezot.yaml");
+    std::fs::write(&file, format!("timeouts: {{linger: 1h, drain: 1h}}\nnodes: [{{url: '{}'}}]\n", node())).unwrap();
+    let path = file.to_str().unwrap();
+    let mut serving = Serving::start(&["serve", "--config", path, "--listen", "127.0.0.1:0"], 1);
+    assert!(serving.get(0, "/readyz").starts_with("HTTP/1.1 200 "));
+    serving.kill("TERM");
+    let ready = || serving.get(0, "/readyz");
+    until("not ready", || ready().starts_with("HTTP/1.1 503 "), ready);
+    assert!(ready().ends_with("\r\n\r\nnot ready: this gateway is about to stop\n"), "{}", ready());
+    // It takes requests all the same, and sends those away who would come again on the same connection.
+    let mut stream = TcpStream::connect(serving.lines[0].split_once("http://").unwrap().1).unwrap();
+    stream.write_all(b"GET /livez HTTP/1.1\r\nHost: r\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("Connection: close"), "{answer}");
+    assert_eq!(serving.signal("TERM"), 0);
+}
+
+#[test]
+fn commands_look_for_the_nodes() {
+    let directory = tempfile::tempdir().unwrap();
+    let (nodes, file) = (directory.path().join("nodes.yaml"), directory.path().join("onezot.yaml"));
+    std::fs::write(&nodes, "[{\"name\": \"zot-0\", \"url\": \"http://127.0.0.1:9\"}]").unwrap();
+    std::fs::write(&file, format!("discovery: {{file: '{}'}}\n", nodes.display())).unwrap();
+    let path = file.to_str().unwrap();
+    let (code, out, error) = run(&["where", "team-a/app", "--config", path]);
+    assert_eq!((code, out.starts_with("zot-0 (http://127.0.0.1:9)")), (0, true), "{out}{error}");
+    let (code, out, _) = run(&["explain", "GET", "/v2/_catalog", "--config", path]);
+    assert!(code == 0 && out.contains("zot-0"), "{out}");
+    assert_eq!(run(&["verify", path]), (0, format!("{path}: ok, 1 nodes found at the moment\n"), String::new()));
+    std::fs::write(&nodes, "[]").unwrap();
+    let (code, _, error) = run(&["where", "team-a/app", "--config", path]);
+    assert!(code == 1 && error.contains("nodes.yaml: there are no nodes in it"), "{error}");
+    for (yaml, expected) in [
+        ("discovery: {dns: zot.registry.svc}\n", "discovery.dns: \"zot.registry.svc\" has addresses only"),
+        ("discovery: {dns: _a.b, file: c}\n", "discovery.dns: discovery.file says where the nodes are already"),
+        ("discovery: {file: c}\nnodes: [{url: 'http://a'}]\n", "discovery.file: there are nodes already"),
+        ("discovery: {kubernetes: a/b/c}\n", "discovery.kubernetes: \"a/b/c\" is no service"),
+        ("discovery: {dns: _a.b, at_least: 0}\n", "discovery.at_least: 0 is too little"),
+    ] {
+        std::fs::write(&file, yaml).unwrap();
+        let (code, _, error) = run(&["verify", path]);
+        assert!(code == 78 && error.contains(expected), "{yaml}{error}");
     }
 }

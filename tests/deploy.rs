@@ -154,10 +154,32 @@ fn the_gateways_of_the_chart_find_a_statefulset_by_its_headless_service() {
     agrees(container, &config);
     assert_eq!(container["args"][2], "/etc/onezot/onezot.yaml");
     let grace = deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"].as_u64().unwrap();
-    assert!(grace > config.timeouts.drain.as_secs(), "requests in flight have {grace} s");
+    let wanted = config.timeouts.linger + config.timeouts.drain;
+    assert!(grace > wanted.as_secs() && !config.timeouts.linger.is_zero(), "it has {grace} s to end");
     let limit = container["resources"]["limits"]["memory"].as_str().unwrap();
     let limit: bytesize::ByteSize = format!("{limit}B").parse().unwrap();
     assert!(limit > config.limits.total_answer_bytes, "{limit}");
+}
+
+#[test]
+fn the_gateways_may_watch_the_service_that_they_find_nodes_by() {
+    let file = "deploy/kubernetes/discovery.yaml";
+    let text = config_files(file)["onezot.yaml"].as_str().unwrap().to_owned();
+    let config: Value = serde_saphyr::from_str(&text).unwrap();
+    assert_eq!(config["discovery"]["kubernetes"], "zot/zot-headless:zot");
+    assert_eq!(config["discovery"]["at_least"], 3, "fewer would be another placement");
+    // Whether it is taken depends on how this onezot is built; the image is built with it.
+    let by_dns = text.replace("kubernetes: zot/zot-headless:zot", "dns: _zot._tcp.zot-headless.zot.svc.cluster.local");
+    verified(&by_dns);
+    if cfg!(feature = "kubernetes") {
+        verified(&text);
+    }
+    assert!(read("deploy/Dockerfile").contains("FEATURES=demo,kubernetes\n"));
+    let [role] = &objects(file, "Role")[..] else { panic!("one role") };
+    assert_eq!(role["metadata"]["namespace"], "zot");
+    assert_eq!(strings(&role["rules"][0]["verbs"]), ["get", "list", "watch"]);
+    let [deployment] = &objects(file, "Deployment")[..] else { panic!("one deployment") };
+    assert_eq!(deployment["spec"]["template"]["spec"]["automountServiceAccountToken"], true);
 }
 
 #[test]

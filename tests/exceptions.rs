@@ -21,6 +21,8 @@ const ROWS: &[(&str, &str, &str)] = &[
     ("`_catalog?last=X` where", "golden_rest.rs", "every_recorded_request_is_answered_as_the_one_answers_it"),
     ("HEAD of a blob", "exceptions.rs", "a_read_of_a_blob_links_nothing"),
     ("mounting a blob", "mount.rs", "mounts_are_answered_as_one_zot_answers_them"),
+    ("`/readyz`, `/startupz` of one", "discovery.rs", "before_the_first_membership_it_is_alive_and_not_ready"),
+    ("SIGHUP", "cli.rs", "a_configuration_is_read_again_on_sighup_and_when_its_file_changes"),
     ("escaped slashes", "gateway.rs", "odd_paths_never_reach_a_node"),
     ("referrers of a name", "golden_rest.rs", "every_recorded_request_is_answered_as_the_one_answers_it"),
     ("`/metrics`, `/swagger/`", "gateway.rs", "odd_paths_never_reach_a_node"),

@@ -31,6 +31,7 @@ use demo_replay::Set;
 use faulty::{BAD_JSON, FAULTS, Fault, Faulty, PAGE, WORDS, Well};
 use futures::StreamExt as _;
 use onezot::fleet::Placement;
+use onezot::rules::Act;
 use onezot::rules::QUERIES;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -59,6 +60,10 @@ enum Outcome {
     Broken,
     /// The others' answer, which says what it lacks.
     Partial,
+    /// The same, if only some of them fail.
+    Lacking,
+    /// That there is no seal key.
+    Unsealed,
 }
 
 /// The status of an error of onezot's own.
@@ -84,7 +89,7 @@ fn has_words(fault: Fault) -> bool {
 
 /// What may come of a request when these nodes of three fail. The whole of what the matrix expects.
 fn expected(cell: &Cell, fault: Fault, failing: &[usize], may_lack: bool) -> Vec<Outcome> {
-    use Outcome::{Broken, Failure, Partial, Same, Words};
+    use Outcome::{Broken, Failure, Lacking, Partial, Same, Unsealed, Words};
     let failure = Failure(status_of(fault));
     let (all, first) = (failing.len() == 3, failing.contains(&0));
     let refuses = matches!(fault, Fault::Status(401 | 404));
@@ -110,6 +115,25 @@ fn expected(cell: &Cell, fault: Fault, failing: &[usize], may_lack: bool) -> Vec
                 _ => vec![failure],
             }
         }
+        Way::One(act) => match fault {
+            _ if !first => vec![Same],
+            Fault::ClosedBetween if cell.is_safe() => vec![Same],
+            Fault::ClosedBetween => vec![Same, failure],
+            _ if refuses => vec![Words],
+            _ if is_junk => vec![Words, Unsealed],
+            _ if !all && (cell.is_safe() || *act == Act::ApiKeys) => vec![Same],
+            // It is sent once; but perhaps not to a node that is known to fail.
+            _ if !all => vec![failure, Same],
+            _ => vec![failure],
+        },
+        Way::Everywhere => match fault {
+            // It is sent once, to each over a connection of its own.
+            Fault::ClosedBetween => vec![Same, Lacking, failure],
+            _ if is_junk => vec![if first { Words } else { Same }],
+            Fault::Status(_) if all => vec![Words],
+            _ if all => vec![failure],
+            _ => vec![Partial],
+        },
         Way::Whole(_) => match fault {
             _ if !failing.contains(&1) => vec![Same],
             Fault::ClosedBetween => vec![Same],
@@ -209,6 +233,12 @@ fn is(outcome: Outcome, cell: &Cell, fault: Fault, failing: &[usize], got: &Got,
             must(!got.is_whole, "it looks whole")?;
             must(!cell.is_safe() || well.body.starts_with(&got.body), "no beginning of the right answer")
         }
+        Outcome::Lacking => {
+            must(got.status == 200 && got.is_whole, "another status")?;
+            let told = got.header("x-onezot-partial").and_then(|told| told.split('"').nth(1)).unwrap_or_default();
+            must(!told.is_empty() && told.split(',').all(|name| names.contains(&name.to_owned())), "other nodes")
+        }
+        Outcome::Unsealed => must(got.status == 501 && got.is_whole, "another status"),
         Outcome::Partial => {
             must(got.status == 200 && got.is_whole, "another status")?;
             let expected = format!("{}/3; nodes=\"{}\"", names.len(), names.join(","));
@@ -303,7 +333,7 @@ impl Bout<'_> {
             }
         }
         let text = String::from_utf8_lossy(&got.body[..got.body.len().min(300)]).into_owned();
-        Err(format!("{} {} whole: {} {text:?}", why.join(", "), got.status, got.is_whole))
+        Err(format!("{} {} whole: {} {} bytes {text:?}", why.join(", "), got.status, got.is_whole, got.body.len()))
     }
 }
 

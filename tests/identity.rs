@@ -284,10 +284,14 @@ async fn without_a_seal_key_sessions_are_those_of_the_process_and_api_keys_are_r
     let mut browser = Browser::default();
     browser.log_in(&gateway, "alice", "alice-pw").await;
     assert_eq!(browser.get(&gateway, "/v2/_catalog").await.status, 200);
+    fleet.forget_requests();
     for method in ["GET", "POST", "DELETE"] {
         let got = browser.send(&gateway, method, "/zot/auth/apikey?id=1", "{}").await;
         assert_eq!(got.status, 501, "{method}");
         assert!(got.text().contains("identity.seal_keys") && got.text().contains("--seal-key-file"), "{}", got.text());
+    }
+    for node in 0..2 {
+        assert!(fleet.seen(node).iter().all(|seen| seen.method == "OPTIONS"), "nothing was made or revoked");
     }
     fleet.stop().await;
 }
@@ -345,6 +349,36 @@ async fn sessions_of_many_nodes_are_cut_into_cookies() {
     assert_eq!(names(&browser.get(&gateway, "/v2/_catalog").await), fleet.repositories());
     let got = browser.send(&gateway, "POST", "/zot/auth/logout", "").await;
     assert!(got.status == 200 && browser.cookies.keys().all(|name| name == "user"), "{:?}", browser.cookies.keys());
+    fleet.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pushes_and_mounts_over_nodes_are_those_of_the_user() {
+    let key = key_file("push");
+    let mut fleet = Fleet::start(3, people::CLOSED).await;
+    let gateway = fleet.gateway(&sealed(&[&key])).await;
+    let made = people::create_key(&gateway, "alice", "alice-pw", "ci").await;
+    let password = made["apiKey"].as_str().unwrap();
+    let mut browser = Browser::default();
+    browser.log_in(&gateway, "alice", "alice-pw").await;
+    let octets = "Content-Type: application/octet-stream\r\n";
+    for (from, to) in [(0, 1), (1, 2), (2, 0)] {
+        let there = fleet.of_node(from);
+        for by_browser in [false, true] {
+            // A blob that only this node has.
+            let bytes = format!("{from} {by_browser}");
+            let blob = people::digest(bytes.as_bytes());
+            let push = format!("/v2/{there}/blobs/uploads/?digest={blob}");
+            let got = browser.ask(&gateway, "POST", &push, octets, &bytes).await;
+            assert_eq!(got.status, 201, "{}", got.text());
+            let target = format!("/v2/{}/blobs/uploads/?mount={blob}&from={there}", fleet.of_node(to));
+            let got = match by_browser {
+                true => browser.send(&gateway, "POST", &target, "").await,
+                false => wire::send(gateway.addresses[0], basic("POST", &target, "alice", password, "")).await,
+            };
+            assert_eq!(got.status, 201, "{target}: {}", got.text());
+        }
+    }
     fleet.stop().await;
 }
 

@@ -210,7 +210,7 @@ async fn people_and_machines_are_known_at_three_zots() {
     assert!(got.text().contains("node zot-1 answered 401") && browser.cookies.contains_key("session"));
     assert_eq!(whole(&people::with_key(&gateways[0], "/v2/_catalog", "alice", &made).await), everything);
     // One that is down when she logs in.
-    zots[0].kill();
+    zots[0].stop();
     let got = browser.log_in(&gateways[0], "alice", "alice-pw").await;
     assert!(got.status == 200 && got.header("warning").unwrap().contains("zot-0"), "{got:?}");
     let got = wire::send(gateways[0].addresses[0], people::posted("alice", "alice-pw", "{}")).await;

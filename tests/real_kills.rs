@@ -38,7 +38,7 @@ impl Victims for Zots {
     async fn kill(&self, node: usize, kill: Kill) {
         let mut victim = self.zots[node].lock().await;
         match kill {
-            Kill::Die => victim.zot.kill(),
+            Kill::Die => victim.zot.stop(),
             Kill::Hang | Kill::Break => victim.zot.signal("STOP"),
         }
         victim.failed = Some(kill);
@@ -47,11 +47,11 @@ impl Victims for Zots {
     async fn mend(&self, node: usize) {
         let mut victim = self.zots[node].lock().await;
         match victim.failed.take() {
-            Some(Kill::Die) => victim.zot.start_again(&self.binary),
+            Some(Kill::Die) => victim.zot.restart(&self.binary).await,
             Some(_) => victim.zot.signal("CONT"),
             None => {}
         }
-        victim.zot.ready().await;
+        victim.zot.is_ready().await;
     }
 }
 

@@ -36,7 +36,7 @@ async fn a_request_ends_on_the_nodes_that_it_began_with() {
     let running = gateway(&[slow.address], "").await;
     let under_way = tokio::spawn(get(running.addresses[0], "/v2/a/tags/list"));
     arrived.acquire().await.unwrap().forget();
-    running.reload(config(&[other.address], "")).await;
+    running.succession().reload(config(&[other.address], "")).await.unwrap();
     assert_eq!(get(running.addresses[0], "/v2/a/tags/list").await.text(), "new");
     go_on.add_permits(1);
     assert_eq!(under_way.await.unwrap().text(), "old");
@@ -64,14 +64,14 @@ async fn limits_hold_over_both_gateways() {
     let first = tokio::spawn(get(to, "/v2/_catalog"));
     arrived.acquire().await.unwrap().forget();
     for most in [1, 2] {
-        running.reload(config(&[slow.address], &format!("limits: {{in_flight: {most}}}"))).await;
+        running.succession().reload(config(&[slow.address], &format!("limits: {{in_flight: {most}}}"))).await.unwrap();
         if most == 1 {
             assert_eq!(get(to, "/v2/_catalog").await.status, 503);
         }
     }
     let second = tokio::spawn(get(to, "/v2/_catalog"));
     arrived.acquire().await.unwrap().forget();
-    running.reload(config(&[slow.address], "limits: {in_flight: 1}")).await;
+    running.succession().reload(config(&[slow.address], "limits: {in_flight: 1}")).await.unwrap();
     go_on.add_permits(1);
     // Whichever ends first, there is still one under way, and no room for another.
     let (ended, left) = match futures::future::select(first, second).await {
@@ -110,7 +110,7 @@ async fn connections_to_nodes_and_of_clients_go_over() {
     for round in 0..20 {
         // The order of nodes, a limit, and a node that is not asked change; the node stays.
         let yaml = format!("limits: {{in_flight: {}}}", 10 + round);
-        running.reload(config(&[node.address], &yaml)).await;
+        running.succession().reload(config(&[node.address], &yaml)).await.unwrap();
         for target in ["/v2/_catalog", "/v2/a/tags/list"] {
             client.write_all(format!("GET {target} HTTP/1.1\r\nHost: r\r\n\r\n").as_bytes()).await.unwrap();
             let mut answer = vec![0; 4096];
@@ -135,8 +135,16 @@ async fn what_a_node_is_known_for_goes_over_with_it() {
     let running = gateway(&[dead, alive.address], "admin: 127.0.0.1:0").await;
     let to = running.addresses[0];
     assert_eq!(send(to, "GET /v2/ HTTP/1.1\r\nHost: r\r\nConnection: close\r\n\r\n").await.text(), "alive");
-    running.reload(config(&[dead, alive.address], "admin: 127.0.0.1:0\ntimeouts: {idle: 9s}")).await;
+    running
+        .succession()
+        .reload(config(&[dead, alive.address], "admin: 127.0.0.1:0\ntimeouts: {idle: 9s}"))
+        .await
+        .unwrap();
     let status: serde_json::Value = serde_json::from_slice(&get(running.admin.unwrap(), "/status").await.body).unwrap();
-    assert_eq!([&status["nodes"][0]["health"]["suspect"], &status["nodes"][1]["suspect"]], [true, false], "{status}");
+    assert_eq!(
+        [&status["nodes"][0]["health"]["suspect"], &status["nodes"][1]["health"]["suspect"]],
+        [true, false],
+        "{status}"
+    );
     running.stop().await;
 }

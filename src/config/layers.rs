@@ -3,8 +3,8 @@
 //! Later layers win: flags > environment > file > default. Each key is also an environment variable: `ONEZOT_` and the
 //! key's path in upper case with `_` between the parts, so `timeouts.connect` is `ONEZOT_TIMEOUTS_CONNECT`.
 
-use super::Config;
 use super::position::position_of;
+use super::{Config, NodeConfig};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -126,6 +126,38 @@ fn parse_file(place: &str, text: &str) -> Result<Value, ConfigError> {
     Ok(value.unwrap_or_else(|| Value::Object(Map::new())))
 }
 
+/// Reads the list of nodes in the file of `discovery.file`, YAML or JSON.
+///
+/// # Errors
+///
+/// It cannot be read, or is no list of nodes, with the place. A list without nodes is none.
+pub fn nodes_file(file: &Path) -> Result<Vec<NodeConfig>, ConfigError> {
+    let place = file.display().to_string();
+    let failed = |position, key, problem| ConfigError { place: place.clone(), position, key, problem };
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| failed(None, String::new(), format!("cannot be read: {error}")))?;
+    let mut key = String::new();
+    let nodes = serde_saphyr::with_deserializer_from_str(&text, |deserializer| {
+        serde_path_to_error::deserialize::<_, Option<Vec<NodeConfig>>>(deserializer).map_err(|error| {
+            key = key_path(error.path());
+            error.into_inner()
+        })
+    });
+    let nodes = nodes.map_err(|error| {
+        let position = error.location().map(|at| (at.line(), at.column()));
+        failed(position, std::mem::take(&mut key), with_suggestion(&plain(&error)))
+    })?;
+    let nodes = nodes.unwrap_or_default();
+    if nodes.is_empty() {
+        return Err(failed(None, String::new(), "there are no nodes in it".to_owned()));
+    }
+    let config = Config { nodes, ..Config::default() };
+    config
+        .check_nodes()
+        .map_err(|(key, problem)| failed(position_of(&text, key.trim_start_matches("nodes[")), key, problem))?;
+    Ok(config.nodes)
+}
+
 /// The message without the position and the excerpt that the YAML library adds.
 fn plain(error: &serde_saphyr::Error) -> String {
     let text = error.without_snippet().to_string();
@@ -173,8 +205,11 @@ fn environment_layers(
             Some("map") => Value::Array(split_list(&text).map(mapped_from_text).collect()),
             // A key of 16 digits is a string all the same.
             Some("admin" | "client_subject_header") if text.is_empty() => Value::Null,
+            Some("file" | "dns" | "dns_server" | "kubernetes" | "kubeconfig") if text.is_empty() => Value::Null,
             // YAML would read [::1]:9100 as a list.
-            Some("admin" | "hash_key" | "level") => Value::from(text),
+            Some("admin" | "hash_key" | "level" | "file" | "dns" | "dns_server" | "kubernetes" | "kubeconfig") => {
+                Value::from(text)
+            }
             _ => serde_saphyr::from_str(&text).map_err(|error| ConfigError {
                 place: name.clone(),
                 position: None,
@@ -356,15 +391,35 @@ mod tests {
                 Some("metadata") => "shared",
                 Some("partial") => "warn",
                 Some("unknown_queries") => "any-node",
+                Some("file" | "kubeconfig") => "/somewhere",
+                Some("dns") => "_http._tcp.zot.test",
+                Some("dns_server") => "[::1]:53",
+                Some("at_least") => "2",
+                Some("tls") => "{dangerously_skip_verification: true}",
+                Some("reload") => "signal",
                 Some("format") => "json",
                 Some("level") => "debug",
+                Some("graphql_depth") => "37",
+                Some("graphql_tokens" | "graphql_root_fields" | "graphql_selections") => "777",
+                Some("connections" | "requests" | "client_requests") => "77",
                 Some("header_count" | "in_flight" | "node_in_flight" | "mounts") => "77",
                 Some("allow_partial") => "true",
                 Some("queue") => "7s",
                 Some(name) if name.ends_with("_bytes") => "77KiB",
                 _ => "77s",
             };
-            let config = load(TWO, &[(name.as_str(), value)], &Flags::default()).unwrap();
+            let nodes =
+                if ["ONEZOT_DISCOVERY_FILE", "ONEZOT_DISCOVERY_DNS"].contains(&name.as_str()) { "" } else { TWO };
+            if name == "ONEZOT_DISCOVERY_KUBERNETES" {
+                // Whether it is one depends on how onezot is built.
+                let error = load(TWO, &[(name.as_str(), "registry/zot")], &Flags::default()).unwrap_err();
+                assert!(
+                    error.to_string().starts_with("ONEZOT_DISCOVERY_KUBERNETES: discovery.kubernetes: "),
+                    "{error}"
+                );
+                continue;
+            }
+            let config = load(nodes, &[(name.as_str(), value)], &Flags::default()).unwrap();
             let plain = load(TWO, &[], &Flags::default()).unwrap();
             assert!(config != plain || name == "ONEZOT_PLACEMENT_MAP", "{name} changes nothing");
         }
@@ -382,7 +437,7 @@ mod tests {
             (
                 "nodez: []\n",
                 "FILE:1:1: nodez: unknown field `nodez`, expected one of listen, admin, trusted_proxies, \
-                            client_subject_header, nodes, placement, locate, metadata, partial, unknown_queries, allow_partial, identity, health, timeouts, limits, log; did you mean `nodes`?",
+                            client_subject_header, nodes, discovery, reload, placement, locate, metadata, partial, unknown_queries, allow_partial, identity, health, timeouts, limits, log; did you mean `nodes`?",
             ),
             (
                 "unknown_queries: any\n",

@@ -7,7 +7,7 @@ mod print;
 
 pub use print::{Root, Spread, Upstream};
 
-use crate::scan::{self, Location, OutOfBounds, Positions};
+use crate::scan::{self, Bounds, Location, OutOfBounds, Positions};
 use graphql_parser::query::{
     self, Definition, Directive, FragmentDefinition, OperationDefinition, Selection, SelectionSet, VariableDefinition,
 };
@@ -20,10 +20,8 @@ pub type Value = query::Value<'static, String>;
 pub type Select = Selection<'static, String>;
 type Fragment = FragmentDefinition<'static, String>;
 
-/// The most root fields of an operation.
-pub const MOST_ROOT_FIELDS: usize = 32;
-/// The most selections that flattening looks at; fragments that spread fragments grow exponentially.
-const MOST_VISITS: usize = 10_000;
+/// How many fragments may be open at a time while they are flattened, which recurses.
+const MOST_OPEN: usize = 100;
 
 /// Why a document is not taken apart.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,11 +30,14 @@ pub enum Unplannable {
     #[error("{0}")]
     OutOfBounds(#[from] OutOfBounds),
     /// Too many root fields; no node is asked.
-    #[error("the operation has more than {MOST_ROOT_FIELDS} root fields, which is more than this gateway plans")]
-    RootFields,
+    #[error("the operation has more than {0} root fields, which is more than this gateway plans")]
+    RootFields(usize),
     /// Too much for flattening; no node is asked.
-    #[error("the fragments of the document expand to more than {MOST_VISITS} selections")]
-    Expansion,
+    #[error("the fragments of the document expand to more than {0} selections")]
+    Expansion(usize),
+    /// Fragments that spread fragments, and so on; no node is asked.
+    #[error("the fragments of the document spread each other more than {MOST_OPEN} deep")]
+    Chain,
     /// It uses names that are kept for the gateway; no node is asked.
     #[error("names that begin with _oz_ are kept for the gateway")]
     Reserved,
@@ -61,6 +62,7 @@ pub struct Operation {
     definitions: Vec<VariableDefinition<'static, String>>,
     variables: Map<String, Json>,
     fragments: HashMap<String, Fragment>,
+    bounds: Bounds,
 }
 
 /// A field of the root or of a result: all selections with one response key.
@@ -92,8 +94,13 @@ impl Operation {
     /// # Errors
     ///
     /// [`Unplannable`], whose cases say whether a node should answer.
-    pub fn parse(text: &str, name: Option<&str>, variables: Map<String, Json>) -> Result<Operation, Unplannable> {
-        let positions = scan::scan(text)?;
+    pub fn parse(
+        text: &str,
+        name: Option<&str>,
+        variables: Map<String, Json>,
+        bounds: Bounds,
+    ) -> Result<Operation, Unplannable> {
+        let positions = scan::scan(text, bounds)?;
         let document = query::parse_query::<String>(text)
             .map_err(|_| Unplannable::Invalid("the document does not parse"))?
             .into_static();
@@ -109,10 +116,11 @@ impl Operation {
         }
         let (definitions, root) = select(operations, name)?;
         let selections = root.items;
-        let mut operation = Operation { fields: Vec::new(), selections, definitions, variables, fragments };
+        let fields = Vec::new();
+        let mut operation = Operation { fields, selections, definitions, variables, fragments, bounds };
         operation.fields = operation.flatten(&operation.selections, &positions)?;
-        if operation.fields.len() > MOST_ROOT_FIELDS {
-            return Err(Unplannable::RootFields);
+        if operation.fields.len() > bounds.root_fields {
+            return Err(Unplannable::RootFields(bounds.root_fields));
         }
         Ok(operation)
     }
@@ -145,8 +153,8 @@ impl Operation {
     ) -> Result<(), Unplannable> {
         for selection in selections {
             *visits += 1;
-            if *visits > MOST_VISITS {
-                return Err(Unplannable::Expansion);
+            if *visits > self.bounds.selections {
+                return Err(Unplannable::Expansion(self.bounds.selections));
             }
             match selection {
                 Selection::Field(field) => {
@@ -155,8 +163,8 @@ impl Operation {
                     }
                     // What is copied counts, too: one fragment that is spread often is copied as often.
                     *visits = visits.saturating_add(selections_in(&field.selection_set));
-                    if *visits > MOST_VISITS {
-                        return Err(Unplannable::Expansion);
+                    if *visits > self.bounds.selections {
+                        return Err(Unplannable::Expansion(self.bounds.selections));
                     }
                     let key = field.alias.as_ref().unwrap_or(&field.name);
                     match fields.iter_mut().find(|known| known.key == *key) {
@@ -186,6 +194,9 @@ impl Operation {
                         .ok_or(Unplannable::Invalid("the document spreads a fragment that it does not have"))?;
                     if open.contains(&fragment.name.as_str()) {
                         return Err(Unplannable::Invalid("the document has a fragment that spreads itself"));
+                    }
+                    if open.len() >= MOST_OPEN {
+                        return Err(Unplannable::Chain);
                     }
                     open.push(&fragment.name);
                     self.collect(&fragment.selection_set.items, positions, open, visits, fields)?;
@@ -301,7 +312,7 @@ mod tests {
 
     fn parse(text: &str, variables: Json) -> Result<Operation, Unplannable> {
         let Json::Object(variables) = variables else { panic!("no object") };
-        Operation::parse(text, None, variables)
+        Operation::parse(text, None, variables, Bounds::default())
     }
 
     fn keys(operation: &Operation) -> Vec<(&str, &str)> {
@@ -335,25 +346,34 @@ mod tests {
             assert!(parse(text, variables).unwrap_err().is_for_a_node(), "{text}");
         }
         let two = "query A{x} query B{y}";
-        assert_eq!(keys(&Operation::parse(two, Some("B"), Map::new()).unwrap()), [("y", "y")]);
-        assert!(Operation::parse(two, Some("C"), Map::new()).unwrap_err().is_for_a_node());
+        assert_eq!(keys(&Operation::parse(two, Some("B"), Map::new(), Bounds::default()).unwrap()), [("y", "y")]);
+        assert!(Operation::parse(two, Some("C"), Map::new(), Bounds::default()).unwrap_err().is_for_a_node());
     }
 
     #[test]
     fn what_is_too_much_is_refused_without_a_node() {
         let fields: String = (0..40).map(|i| format!("a{i}:A ")).collect();
-        assert_eq!(parse(&format!("{{{fields}}}"), json!({})).unwrap_err(), Unplannable::RootFields);
+        assert_eq!(parse(&format!("{{{fields}}}"), json!({})).unwrap_err(), Unplannable::RootFields(32));
         // Each fragment spreads the next twice: 2^30 selections, counted before they are made.
         let mut bomb = "{...F0}".to_owned();
         for i in 0..30 {
             bomb.push_str(&format!(" fragment F{i} on Query{{...F{next} ...F{next}}}", next = i + 1));
         }
         bomb.push_str(" fragment F30 on Query{x}");
-        assert_eq!(parse(&bomb, json!({})).unwrap_err(), Unplannable::Expansion);
+        assert_eq!(parse(&bomb, json!({})).unwrap_err(), Unplannable::Expansion(10_000));
+        // Each fragment spreads the next, which recurses; and so does one that spreads itself at the end.
+        let mut chain = "{...F0}".to_owned();
+        for i in 0..1000 {
+            chain.push_str(&format!(" fragment F{i} on Query{{...F{next}}}", next = i + 1));
+        }
+        for end in ["x", "...F0", "...F1000"] {
+            let chain = format!("{chain} fragment F1000 on Query{{{end}}}");
+            assert_eq!(parse(&chain, json!({})).unwrap_err(), Unplannable::Chain);
+        }
         // One large fragment that is spread often: copied each time.
         let (spreads, fields) = ("...F ".repeat(400), "a{b c} ".repeat(400));
         let copies = format!("{{{spreads}}} fragment F on Query{{A{{{fields}}}}}");
-        assert_eq!(parse(&copies, json!({})).unwrap_err(), Unplannable::Expansion);
+        assert_eq!(parse(&copies, json!({})).unwrap_err(), Unplannable::Expansion(10_000));
     }
 
     #[test]
@@ -365,7 +385,7 @@ mod tests {
         let operation = parse(text, json!({"p": [1], "other": 2})).unwrap();
         let Upstream { text: printed, variables } = operation.print(&operation.fields);
         assert_eq!(Json::Object(variables), json!({"p": [1]}));
-        let again = Operation::parse(&printed, None, Map::new()).unwrap();
+        let again = Operation::parse(&printed, None, Map::new(), Bounds::default()).unwrap();
         assert_eq!(again.print(&again.fields).text, printed, "printing is stable");
         for part in [
             r#"query($r:String!="a\"b" $p:[Int!]! )"#,

@@ -12,6 +12,7 @@ pub use places::Place;
 use places::Places;
 
 use futures::future::join_all;
+use jiff::Timestamp;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -28,15 +29,22 @@ pub struct Fleet {
     placement: Placement,
     /// Where repositories were found; `None` where nobody looks.
     places: Option<Places>,
-    /// Wakes [`Fleet::keep_resolved`] before its time.
-    stale: Notify,
+    /// Since when these are the nodes.
+    since: Timestamp,
+    /// Wakes whoever looks up where nodes are ([`Fleet::keep_resolved`], discovery) before its time.
+    stale: Arc<Notify>,
 }
 
 impl Fleet {
-    /// A fleet of `nodes`, which are not none.
+    /// A fleet of `nodes`: none as long as none has been found.
     pub fn new(nodes: Vec<Node>, placement: Placement) -> Fleet {
-        debug_assert!(!nodes.is_empty(), "a configuration without nodes is refused");
-        Fleet { nodes: nodes.into_iter().map(Arc::new).collect(), placement, places: None, stale: Notify::new() }
+        Fleet {
+            nodes: nodes.into_iter().map(Arc::new).collect(),
+            placement,
+            places: None,
+            since: Timestamp::now(),
+            stale: Arc::default(),
+        }
     }
 
     /// The same fleet, whose repositories are looked for where the placement does not have them.
@@ -44,20 +52,34 @@ impl Fleet {
         Fleet { places: Some(Places::default()), ..self }
     }
 
+    /// The same fleet, which tells `stale` of nodes that could not be reached.
+    pub fn telling(self, stale: Arc<Notify>) -> Fleet {
+        Fleet { stale, ..self }
+    }
+
     /// The same fleet, with what another one knows: of nodes that it has, too, their addresses and their health; and, if
     /// both have the same nodes and place alike, where repositories were found.
     pub fn succeeding(mut self, before: &Fleet) -> Fleet {
         for node in &mut self.nodes {
             if let Some(known) = before.nodes.iter().find(|known| known.is_same(node)) {
+                known.moves_to(node);
                 known.bounded_as(node);
                 *node = known.clone();
             }
+        }
+        if self.has_the_nodes_of(before) {
+            self.since = before.since;
         }
         // A place is an index.
         if self.places.is_some() && self.has_the_nodes_of(before) && self.placement == before.placement {
             self.places = before.places.clone().or(self.places);
         }
         self
+    }
+
+    /// Since when these are the nodes, as RFC 3339 writes it.
+    pub fn since(&self) -> String {
+        self.since.to_string()
     }
 
     /// Whether the nodes are the very same, in the same order.
@@ -159,7 +181,7 @@ impl Fleet {
     }
 
     fn look_up_soon(&self, node: &Node) {
-        if node.has_name() {
+        if node.may_move() {
             self.stale.notify_one();
         }
     }

@@ -117,6 +117,8 @@ pub struct Node {
     pub url: NodeUrl,
     trust: Option<Trust>,
     addresses: ArcSwap<Vec<SocketAddr>>,
+    /// Whether discovery knows the addresses, so that nobody looks them up.
+    is_found: bool,
     /// Which of the addresses is used; moved on when one fails.
     turn: AtomicUsize,
     /// What is known of its health.
@@ -135,11 +137,17 @@ impl Node {
             url,
             trust: None,
             addresses: ArcSwap::from_pointee(addresses),
+            is_found: false,
             turn: AtomicUsize::new(0),
             health: Health::default(),
             room: Room::new(usize::MAX, Duration::ZERO),
             credentials: None,
         }
+    }
+
+    /// The same node, whose addresses discovery knows; none while it is away.
+    pub fn found_at(self, addresses: Vec<SocketAddr>) -> Node {
+        Node { addresses: ArcSwap::from_pointee(addresses), is_found: true, ..self }
     }
 
     /// The same with room for so many requests at a time; one more waits for `queue` at most.
@@ -159,10 +167,9 @@ impl Node {
 
     /// Whether another one stands for the same registry: what is known of one is known of the other.
     pub fn is_same(&self, other: &Node) -> bool {
-        self.name == other.name
-            && self.url == other.url
-            && self.trust == other.trust
-            && self.credentials == other.credentials
+        let Node { name, url, is_found, trust, credentials, .. } = self;
+        (name, url, is_found) == (&other.name, &other.url, &other.is_found)
+            && (trust, credentials) == (&other.trust, &other.credentials)
     }
 
     /// The same node, spoken to in TLS.
@@ -180,9 +187,20 @@ impl Node {
         self.url.is_https().then(|| self.trust.as_ref().is_none_or(Trust::verifies))
     }
 
+    /// Learns from a later one of the same registry where that was found.
+    pub fn moves_to(&self, later: &Node) {
+        let found = later.addresses.load_full();
+        if self.is_found && *self.addresses.load() != found {
+            self.addresses.store(found);
+        }
+    }
+
     /// Asks the system's resolver for the addresses of the node's host; the last known ones stay when it fails.
     pub async fn resolve(&self) -> std::io::Result<()> {
         let Host::Domain(host) = &self.url.host else { return Ok(()) };
+        if self.is_found {
+            return Ok(());
+        }
         let found: Vec<SocketAddr> = tokio::net::lookup_host((host.as_str(), self.url.port)).await?.collect();
         if found.is_empty() {
             return Err(std::io::Error::other("the name has no address"));
@@ -195,7 +213,12 @@ impl Node {
 
     /// Whether the host is a name, which has to be resolved again and again.
     pub fn has_name(&self) -> bool {
-        matches!(self.url.host, Host::Domain(_))
+        matches!(self.url.host, Host::Domain(_)) && !self.is_found
+    }
+
+    /// Whether it may be somewhere else by now.
+    pub fn may_move(&self) -> bool {
+        self.is_found || self.has_name()
     }
 
     /// The addresses known at the moment, the one that is used first.

@@ -23,6 +23,7 @@ use crate::document::Upstream;
 use crate::fleet::Fleet;
 use crate::plan::To;
 use crate::query::{self, Choices, DocumentPlan, Planned, Request, Step};
+use crate::scan::Bounds;
 use crate::scatter::{Ask, Failure, NodeAnswer, Scatter, Verdict};
 use futures::future::join_all;
 use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE};
@@ -62,6 +63,12 @@ fn choices(config: &Config) -> Choices {
     Choices {
         shared_metadata: config.metadata == Metadata::Shared,
         pass_unknown: config.unknown_queries == UnknownQueries::AnyNode,
+        bounds: Bounds {
+            tokens: config.limits.graphql_tokens,
+            depth: config.limits.graphql_depth,
+            root_fields: config.limits.graphql_root_fields,
+            selections: config.limits.graphql_selections,
+        },
     }
 }
 

@@ -9,6 +9,7 @@ use super::{Identity, SEALED_KEY, to_each};
 use crate::answer::{self, Answer};
 use crate::config::Partial;
 use crate::page::query_values;
+use crate::plan::To;
 use crate::scatter::{Ask, Failure, FailureKind, NodeAnswer, Outcome, Reply, Scatter, Verdict};
 use bytes::Bytes;
 use chacha20poly1305::aead::OsRng;
@@ -34,7 +35,7 @@ impl Identity {
     /// Answers a request for API keys.
     pub async fn api_keys(&self, scatter: &Scatter, ask: Ask) -> Answer {
         if !self.is_lasting {
-            return answer::no_seal_key();
+            return unsealed(scatter, &ask).await;
         }
         // Who says nothing of himself has no keys anywhere.
         if !ask.headers.contains_key(AUTHORIZATION) && ask.sender.presented.session().is_none() {
@@ -128,10 +129,22 @@ impl Identity {
     }
 }
 
+/// What is answered where keys cannot be sealed: nodes without API keys say so themselves. `OPTIONS` makes none.
+async fn unsealed(scatter: &Scatter, ask: &Ask) -> Answer {
+    let has_keys = Ask { method: Method::OPTIONS, body: Bytes::new(), is_read: true, ..ask.clone() };
+    match scatter.one(&To::Any, &has_keys).await {
+        Ok(answer) if !answer.status.is_success() => {
+            let answer = scatter.at(answer.node, ask).await;
+            answer.map_or_else(|failure| answer::node_failed(&failure), answer::relay)
+        }
+        Ok(_) => answer::no_seal_key(),
+        Err(failure) => answer::node_failed(&failure),
+    }
+}
+
 /// What the first node says.
 async fn one(scatter: &Scatter, ask: &Ask) -> Answer {
-    let ask = Ask { is_read: false, ..ask.clone() };
-    match scatter.at(0, &ask).await {
+    match scatter.at(0, ask).await {
         Ok(answer) => answer::relay(answer),
         Err(failure) => answer::node_failed(&failure),
     }

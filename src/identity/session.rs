@@ -8,6 +8,8 @@ use http::header::{COOKIE, HeaderMap, HeaderValue, SET_COOKIE};
 
 /// The cookie of zot's web UI (zot `pkg/api/authn.go`, `saveUserLoggedSession`).
 const SESSION: &str = "session";
+/// The other one, which tells the UI who is logged in.
+const USER: &str = "user";
 /// What a sealed session begins with, before the number of its cookies.
 const SEALED: &str = "oz1-";
 /// The largest value of one cookie. Browsers take 4096 bytes, of which some are for its name and attributes.
@@ -103,12 +105,20 @@ pub fn life(attributes: &str) -> Option<u64> {
 
 /// Takes the session out of an answer; other cookies stay.
 pub fn take(headers: &mut HeaderMap) {
-    let is_session = |line: &HeaderValue| {
-        let line = line.as_bytes();
-        let name = line.split(|byte| *byte == b'=').next().unwrap_or_default();
-        name.trim_ascii() == SESSION.as_bytes()
-    };
-    let kept: Vec<HeaderValue> = headers.get_all(SET_COOKIE).iter().filter(|line| !is_session(line)).cloned().collect();
+    retain(headers, |name| name != SESSION.as_bytes());
+}
+
+/// Takes all cookies out of an answer but those of zot's web UI: whoever else sets one, such as what stands before a node,
+/// means that node.
+pub fn keep_zots_cookies(headers: &mut HeaderMap) {
+    retain(headers, |name| name == SESSION.as_bytes() || name == USER.as_bytes());
+}
+
+fn retain(headers: &mut HeaderMap, is_kept: impl Fn(&[u8]) -> bool) {
+    let name =
+        |line: &HeaderValue| line.as_bytes().split(|byte| *byte == b'=').next().map(|name| is_kept(name.trim_ascii()));
+    let kept: Vec<HeaderValue> =
+        headers.get_all(SET_COOKIE).iter().filter(|line| name(line) == Some(true)).cloned().collect();
     headers.remove(SET_COOKIE);
     for line in kept {
         headers.append(SET_COOKIE, line);

@@ -36,6 +36,9 @@ impl Identity {
         status: StatusCode,
         answer: &mut HeaderMap,
     ) -> Result<(), Failure> {
+        if node.is_none() && !self.is_alone {
+            session::keep_zots_cookies(answer);
+        }
         if self.is_alone {
         } else if session::begun(answer).is_some() {
             self.complete(scatter, ask, node, answer).await;

@@ -167,15 +167,19 @@ impl Fleet {
     }
 }
 
+/// The digest of some bytes.
+pub fn digest(bytes: &[u8]) -> String {
+    let digits: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{digits}")
+}
+
 async fn push(to: SocketAddr, name: &str) {
-    let digest = |bytes: &[u8]| -> String { Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect() };
     let blob = digest(b"{}");
-    let upload = format!("/v2/{name}/blobs/uploads/?digest=sha256:{blob}");
+    let upload = format!("/v2/{name}/blobs/uploads/?digest={blob}");
     let octets = "Content-Type: application/octet-stream\r\n";
     let got = wire::send(to, with_body("POST", &upload, octets, "alice", "alice-pw", "{}")).await;
     assert_eq!(got.status, 201, "{}", got.text());
-    let descriptor =
-        json!({"mediaType": "application/vnd.oci.image.config.v1+json", "digest": format!("sha256:{blob}"), "size": 2});
+    let descriptor = json!({"mediaType": "application/vnd.oci.image.config.v1+json", "digest": blob, "size": 2});
     let manifest = json!({
         "schemaVersion": 2,
         "mediaType": "application/vnd.oci.image.manifest.v1+json",

@@ -61,20 +61,32 @@ impl Zot {
         config["log"] = json!({"level": "error", "output": root.path().join("log")});
         change(&mut config);
         std::fs::write(root.path().join(CONFIG), config.to_string()).unwrap();
-        let zot = Zot { address, child: spawn(binary, root.path()), root };
-        zot.ready().await;
+        let zot = Zot { address, child: run(binary, root.path()), root };
+        zot.is_ready().await;
         zot
     }
 
-    /// Starts it again, with what it has on its disk, and waits until it answers.
+    /// Starts it again, with what it has on its disk.
     pub async fn restart(&mut self, binary: &Path) {
-        self.kill();
-        self.start_again(binary);
-        self.ready().await;
+        self.stop();
+        self.child = run(binary, self.root.path());
+        self.is_ready().await;
+    }
+
+    /// Ends it; it can be started again.
+    pub fn stop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Sends its process a signal, such as `STOP` or `CONT`.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
+        assert!(sent.unwrap().success(), "no signal {name}");
     }
 
     /// Waits until it answers.
-    pub async fn ready(&self) {
+    pub async fn is_ready(&self) {
         for _ in 0..600 {
             if tokio::net::TcpStream::connect(self.address).await.is_ok()
                 && wire::get(self.address, "/readyz").await.status == 200
@@ -85,29 +97,12 @@ impl Zot {
         }
         panic!("the zot at {} did not get ready", self.address);
     }
-
-    /// Sends its process a signal, such as `STOP` or `CONT`.
-    pub fn signal(&self, name: &str) {
-        let sent = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
-        assert!(sent.unwrap().success(), "no signal {name}");
-    }
-
-    /// Kills it at once.
-    pub fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    /// Starts it again, where it was and with what it has.
-    pub fn start_again(&mut self, binary: &Path) {
-        self.child = spawn(binary, self.root.path());
-    }
 }
 
 /// The configuration of a zot, in its directory.
 const CONFIG: &str = "config.json";
 
-fn spawn(binary: &Path, root: &Path) -> Child {
+fn run(binary: &Path, root: &Path) -> Child {
     Command::new(binary)
         .arg("serve")
         .arg(root.join(CONFIG))

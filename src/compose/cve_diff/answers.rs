@@ -174,7 +174,7 @@ mod tests {
     /// The field `d`, which stands at line 1, column 4.
     fn field() -> Field {
         let text = "{  d:CVEDiffListForImages(minuend:{} subtrahend:{}){Page{TotalCount}}}";
-        Operation::parse(text, None, Map::new()).unwrap().fields[0].clone()
+        Operation::parse(text, None, Map::new(), crate::scan::Bounds::default()).unwrap().fields[0].clone()
     }
 
     fn answer(which: usize, status: u16, body: &str) -> Result<NodeAnswer, Failure> {

@@ -58,6 +58,7 @@ tls:
 {{- end -}}
 {{- $base := dict
   "listen" (list $listen)
+  "timeouts" (dict "linger" .root.Values.linger)
   "admin" (printf "%s:%v" (ternary "0.0.0.0" "127.0.0.1" $values.metrics.enabled) $values.metrics.port)
 -}}
 {{- if eq $values.zot.discovery "static" -}}
