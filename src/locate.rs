@@ -11,10 +11,11 @@ use crate::fleet::{Place, Survey, ranked};
 use crate::path::is_repository_name;
 use crate::scatter::{Ask, Failure, FailureKind, NodeAnswer, Reply, Scatter};
 use bytes::Bytes;
-use futures::future::join_all;
+use futures::future::{join_all, try_join_all};
 use http::header::LINK;
 use http::{HeaderMap, Method, StatusCode};
 use serde::Deserialize;
+use std::collections::BTreeSet;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -77,14 +78,36 @@ impl Locator<'_> {
     ///
     /// A node failed that may have it.
     pub async fn places(&self, repository: &str) -> Result<(), Failure> {
-        let fleet = self.scatter.fleet();
-        if !fleet.locates() || !is_repository_name(repository) {
-            return Ok(());
-        }
-        if fleet.place(repository).is_none_or(|place| place.holders.is_none()) {
-            self.whole(repository, fleet.placed(repository).node, None).await?;
+        if self.is_to_be_found(repository) {
+            self.whole(repository, self.scatter.fleet().placed(repository).node, None).await?;
         }
         Ok(())
+    }
+
+    /// The same for several. Credentials that no node has accepted lately are tried at one node: when that one refuses
+    /// them, nobody else is asked.
+    ///
+    /// # Errors
+    ///
+    /// A node failed that may have one of them.
+    pub async fn all_places(&self, repositories: &BTreeSet<String>) -> Result<(), Failure> {
+        let mut wanted = repositories.iter().filter(|repository| self.is_to_be_found(repository));
+        if !self.scatter.accepts(&self.ask.headers)
+            && let Some(first) = wanted.next()
+        {
+            self.places(first).await?;
+            if !self.scatter.accepts(&self.ask.headers) {
+                return Ok(());
+            }
+        }
+        try_join_all(wanted.map(|repository| self.places(repository))).await.map(drop)
+    }
+
+    /// Whether it is not known which nodes have a repository.
+    fn is_to_be_found(&self, repository: &str) -> bool {
+        let fleet = self.scatter.fleet();
+        let is_known = || fleet.place(repository).is_some_and(|place| place.holders.is_some());
+        fleet.locates() && is_repository_name(repository) && !is_known()
     }
 
     /// All places of a repository, which the fleet remembers if this client may know them all. The owner may have said

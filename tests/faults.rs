@@ -64,6 +64,8 @@ enum Outcome {
     Lacking,
     /// That there is no seal key.
     Unsealed,
+    /// That no node can be reached.
+    NotReady,
 }
 
 /// The status of an error of onezot's own.
@@ -89,13 +91,15 @@ fn has_words(fault: Fault) -> bool {
 
 /// What may come of a request when these nodes of three fail. The whole of what the matrix expects.
 fn expected(cell: &Cell, fault: Fault, failing: &[usize], may_lack: bool) -> Vec<Outcome> {
-    use Outcome::{Broken, Failure, Lacking, Partial, Same, Unsealed, Words};
+    use Outcome::{Broken, Failure, Lacking, NotReady, Partial, Same, Unsealed, Words};
     let failure = Failure(status_of(fault));
     let (all, first) = (failing.len() == 3, failing.contains(&0));
     let refuses = matches!(fault, Fault::Status(401 | 404));
     let is_junk = matches!(fault, Fault::BadJson | Fault::TruncatedJson | Fault::WrongType);
     let part = if may_lack && !all { Partial } else { failure };
     match &cell.way {
+        // It may be known by now that no node can be reached.
+        Way::None if all && fault == Fault::Refused && cell.target == "/readyz" => vec![Same, NotReady],
         Way::None => vec![Same],
         Way::Stream(node) => {
             let asked = if *node == Node::Owner { 1 } else { 0 };
@@ -238,6 +242,7 @@ fn is(outcome: Outcome, cell: &Cell, fault: Fault, failing: &[usize], got: &Got,
             let told = got.header("x-onezot-partial").and_then(|told| told.split('"').nth(1)).unwrap_or_default();
             must(!told.is_empty() && told.split(',').all(|name| names.contains(&name.to_owned())), "other nodes")
         }
+        Outcome::NotReady => must(got.status == 503 && got.header("retry-after").is_some(), "another status"),
         Outcome::Unsealed => must(got.status == 501 && got.is_whole, "another status"),
         Outcome::Partial => {
             must(got.status == 200 && got.is_whole, "another status")?;

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use stub::{Stub, read_header, reply};
 use tokio::io::AsyncWriteExt;
-use wire::{Got, config, gateway, get, nowhere, send};
+use wire::{Got, get, nowhere, send};
 
 /// A repository on a node of two.
 fn on(node: usize) -> String {
@@ -58,6 +58,15 @@ async fn moody() -> (Stub, Arc<AtomicBool>, Arc<AtomicUsize>) {
     })
     .await;
     (node, answers, got)
+}
+
+/// What one node does is seen where no other is asked for the same.
+fn config(nodes: &[SocketAddr], yaml: &str) -> Config {
+    wire::config(nodes, &format!("locate: owner\n{yaml}"))
+}
+
+async fn gateway(nodes: &[SocketAddr], yaml: &str) -> Running {
+    server::start(config(nodes, yaml)).await.unwrap()
 }
 
 async fn with_admin(nodes: &[SocketAddr], yaml: &str) -> Running {

@@ -438,7 +438,7 @@ async fn thousands_of_users_on_shared_connections_get_their_own_answers() {
         let status = if user.ends_with('7') { 401 } else { 200 };
         let mut response = reply(status, body);
         response.headers_mut().insert("x-user", user.parse().unwrap());
-        response.headers_mut().insert("set-cookie", format!("session={user}").parse().unwrap());
+        response.headers_mut().insert("set-cookie", format!("user={user}").parse().unwrap());
         response
     };
     let nodes = [Stub::new(answer).await, Stub::new(answer).await];
@@ -475,7 +475,7 @@ async fn thousands_of_users_on_shared_connections_get_their_own_answers() {
             let all = format!("{:?} {body}", got.headers);
             let others = all.split("user-").skip(1).filter(|rest| !rest.starts_with(&user[5..])).count();
             assert!(others == 0 && !all.contains("lost-"), "{what}");
-            assert_eq!(got.values("set-cookie"), [format!("session={user}")], "{what}");
+            assert_eq!(got.values("set-cookie"), [format!("user={user}")], "{what}");
         }
         REQUESTS
     });
@@ -485,11 +485,11 @@ async fn thousands_of_users_on_shared_connections_get_their_own_answers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_the_first_node_signs_anybody_in() {
+async fn only_the_first_nodes_cookies_reach_the_client() {
     let session = |name: &'static str| {
         Stub::new(move |_| {
             let mut response = reply(200, r#"{"repositories":[]}"#);
-            response.headers_mut().insert("set-cookie", format!("session={name}").parse().unwrap());
+            response.headers_mut().insert("set-cookie", format!("user={name}").parse().unwrap());
             response
         })
     };
@@ -501,7 +501,7 @@ async fn only_the_first_node_signs_anybody_in() {
         (got.status, got.header("set-cookie").map(str::to_owned))
     };
     let [first, second] = nodes.each_ref().map(|node| node.address);
-    assert_eq!(ask(&[first, second]).await, (200, Some("session=first".to_owned())));
+    assert_eq!(ask(&[first, second]).await, (200, Some("user=first".to_owned())));
     assert_eq!(ask(&[wire::nowhere().await, second]).await, (200, None));
 }
 

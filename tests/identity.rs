@@ -126,7 +126,7 @@ async fn a_wrong_password_counts_once() {
 async fn a_node_that_was_down_at_login_or_forgets_is_missing_and_logs_nobody_out() {
     let key = key_file("down");
     let mut fleet = Fleet::start(3, people::CLOSED).await;
-    let gateway = fleet.gateway(&sealed(&[&key])).await;
+    let gateway = fleet.gateway(&format!("locate: owner\n{}", sealed(&[&key]))).await;
     let everything = fleet.repositories();
     for down in 0..3 {
         let name = format!("zot-{down}");
@@ -702,7 +702,7 @@ async fn who_is_known_at_some_nodes_only_gets_no_part_for_the_whole() {
         (people::CLOSED, users)
     })
     .await;
-    let gateway = fleet.gateway(&sealed(&[&key])).await;
+    let gateway = fleet.gateway(&format!("locate: owner\n{}", sealed(&[&key]))).await;
     let mut browser = Browser::default();
     let got = browser.log_in(&gateway, "bob", "bob-pw").await;
     assert_eq!(got.status, 200);

@@ -38,7 +38,12 @@ fn at(tls: ListenerTls) -> Listener {
 }
 
 async fn node() -> Stub {
-    Stub::new(|_| reply(200, r#"{"name":"a","tags":[],"repositories":[]}"#)).await
+    let lists_all = |target: &str| target.starts_with("/v2/_catalog");
+    Stub::new(move |seen| match lists_all(&seen.target) {
+        true => reply(200, r#"{"repositories":[]}"#),
+        false => reply(200, r#"{"name":"a","tags":[]}"#),
+    })
+    .await
 }
 
 async fn start(node: &Stub, listen: Vec<Listener>) -> Running {

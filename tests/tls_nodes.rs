@@ -13,7 +13,7 @@ use certificates::{Authority, Pair, Time};
 use http_body_util::Full;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use onezot::config::{Config, Flags, Health, NodeConfig, NodeTls};
+use onezot::config::{Config, Flags, Health, Locate, NodeConfig, NodeTls};
 use onezot::fleet::{NodeUrl, Placement};
 use onezot::server;
 use rustls::server::WebPkiClientVerifier;
@@ -126,7 +126,9 @@ fn config(nodes: &[&Node], host: &str, tls: Option<&NodeTls>) -> Config {
     });
     // Nodes are asked what a test asks.
     let health = Health { interval: Duration::ZERO, ..Health::default() };
-    Config { listen: vec!["127.0.0.1:0".into()], nodes: nodes.collect(), health, ..Config::default() }
+    // What one does is seen where no other is asked for the same.
+    let locate = Locate::Owner;
+    Config { listen: vec!["127.0.0.1:0".into()], nodes: nodes.collect(), health, locate, ..Config::default() }
 }
 
 struct Case {

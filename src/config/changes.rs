@@ -57,7 +57,7 @@ mod tests {
     #[test]
     fn changes_are_named_and_what_is_bound_stays() {
         let running = Config::default();
-        let mut next = Config { listen: vec!["127.0.0.1:1".into()], locate: Locate::Search, ..Config::default() };
+        let mut next = Config { listen: vec!["127.0.0.1:1".into()], locate: Locate::Owner, ..Config::default() };
         next.log.format = LogFormat::Json;
         next.log.level = "debug".to_owned();
         next.limits.in_flight += 1;
@@ -65,7 +65,7 @@ mod tests {
         assert_eq!(changes.now, ["locate", "limits.in_flight", "log.level"]);
         assert_eq!(changes.later, ["listen", "log.format"]);
         assert_eq!((applied.listen, applied.log.format), (running.listen.clone(), running.log.format));
-        assert_eq!((applied.locate, applied.log.level.as_str()), (Locate::Search, "debug"));
+        assert_eq!((applied.locate, applied.log.level.as_str()), (Locate::Owner, "debug"));
         assert_eq!(Config::default().replacing(&running).1, Changes::default());
     }
 }

@@ -12,7 +12,6 @@ use crate::rules::{By, Class, Part, Route};
 use crate::scatter::{Ask, Failure, NodeAnswer};
 use crate::session;
 use bytes::Bytes;
-use futures::future::try_join_all;
 use http::header::LOCATION;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use percent_encoding::percent_decode_str;
@@ -50,8 +49,7 @@ impl Gateway {
     /// The same for the repositories that a document names.
     pub(super) async fn locate_all(&self, plan: &DocumentPlan, ask: &Ask) -> Result<(), Failure> {
         let locator = Locator { scatter: &self.scatter, ask };
-        let repositories = plan.repositories();
-        try_join_all(repositories.iter().map(|repository| locator.places(repository))).await.map(drop)
+        locator.all_places(&plan.repositories()).await
     }
 
     /// Prepares a request to the owner of a repository; an answer if it does not stream.

@@ -99,7 +99,16 @@ pub struct Sides {
     yaml: String,
 }
 
+/// How a look for a repository ends.
+const LOOK: &str = "/tags/list?n=1";
+
 impl Sides {
+    /// At how many nodes the gateway has been since anything of this kind was last asked, and with how many requests.
+    pub fn tried(&self) -> (usize, usize) {
+        let seen: Vec<usize> = self.nodes[1..].iter().map(|node| node.take_seen().len()).collect();
+        (seen.iter().filter(|seen| **seen > 0).count(), seen.iter().sum())
+    }
+
     /// The recorded content on so many nodes, one of which may lack what it owns.
     pub async fn start(set: &Set, nodes: usize, left_out: Option<usize>) -> Sides {
         set.teach();
@@ -156,9 +165,10 @@ impl Sides {
         documents + others
     }
 
-    /// The same: those with documents, and the others.
+    /// The same: those with documents, and the others, without looks for where a repository is.
     pub fn sent_by_kind(&self) -> (usize, usize) {
-        let seen: Vec<_> = self.nodes[1..].iter().flat_map(Node::take_seen).collect();
+        let mut seen: Vec<_> = self.nodes[1..].iter().flat_map(Node::take_seen).collect();
+        seen.retain(|seen| !seen.target.ends_with(LOOK));
         let documents = seen.iter().filter(|seen| seen.target.contains("/_zot/ext/search")).count();
         (documents, seen.len() - documents)
     }
