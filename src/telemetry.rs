@@ -38,11 +38,13 @@ static LEVEL: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
 
 /// What is let into the log, whatever its level: below `info`, the libraries print the headers of requests, and with
 /// them what clients prove themselves with. pingora's proxy prints targets with their query, too, and an error for each
-/// client that leaves; what becomes of a request is told in [`crate::proxy`].
+/// client that leaves; what becomes of a request is told in [`crate::proxy`]. rustls warns of each client that asks for an
+/// address as a name, which any client may do as often as it likes.
 fn discreet() -> Targets {
     Targets::new()
         .with_default(LevelFilter::INFO)
         .with_target("pingora_proxy", LevelFilter::OFF)
+        .with_target("rustls", LevelFilter::ERROR)
         .with_target("onezot", LevelFilter::TRACE)
 }
 

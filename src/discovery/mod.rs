@@ -1,5 +1,5 @@
 //! Discovery: nodes that are found instead of written down. Each way to find them tells what it sees; what of that counts
-//! as the membership is decided in [`roster`], and takes effect as another configuration does.
+//! as the membership is decided in `roster`, and takes effect as another configuration does.
 //!
 //! Who does not answer (DNS, the API server, a file that is gone) changes nothing: the members stay.
 
