@@ -10,10 +10,9 @@ use crate::digest::BlobDigest;
 use crate::fleet::{Place, Survey, ranked};
 use crate::path::is_repository_name;
 use crate::scatter::{Ask, Failure, FailureKind, NodeAnswer, Reply, Scatter};
-use bytes::Bytes;
 use futures::future::{join_all, try_join_all};
 use http::header::LINK;
-use http::{HeaderMap, Method, StatusCode};
+use http::{Method, StatusCode};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::collections::{HashMap, HashSet};
@@ -302,20 +301,7 @@ impl Locator<'_> {
 
     /// A read on behalf of the client.
     fn read(&self, target: String) -> Ask {
-        let about_body = |name: &http::HeaderName| name.as_str().starts_with("content-");
-        let headers = self.ask.headers.iter().filter(|(name, _)| !about_body(name));
-        let headers: HeaderMap = headers.map(|(name, value)| (name.clone(), value.clone())).collect();
-        let (sender, share) = (self.ask.sender.clone(), self.ask.share.clone());
-        Ask {
-            method: Method::GET,
-            target,
-            headers,
-            sender,
-            body: Bytes::new(),
-            is_read: true,
-            share,
-            terms: self.ask.terms,
-        }
+        self.ask.without_body(Method::GET, target)
     }
 }
 

@@ -25,7 +25,7 @@ use crate::room::{Room, Seat};
 use crate::scatter::{Ask, Failure, FailureKind, NodeAnswer, Reply, Scatter};
 use bytes::Bytes;
 use futures::future::join_all;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, LOCATION};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -93,8 +93,7 @@ pub async fn answer<E>(
 }
 
 fn failed(failure: &Failure) -> Answer {
-    let Failure { node, kind, cause } = failure;
-    tracing::warn!(node, %kind, cause, "a node failed a request");
+    failure.tell();
     answer::node_failed(failure)
 }
 
@@ -302,25 +301,9 @@ impl Copy<'_> {
         }
     }
 
-    /// A request on behalf of the client, whose own was about another body.
+    /// A request on behalf of the client, with a deadline of its own.
     fn request(&self, method: Method, target: String) -> Ask {
-        let mut headers = self.ask.headers.clone();
-        let about_body = |name: &&HeaderName| name.as_str().starts_with("content-");
-        for name in self.ask.headers.keys().filter(about_body) {
-            headers.remove(name);
-        }
-        let is_read = method.is_safe();
-        let (sender, share) = (self.ask.sender.clone(), self.ask.share.clone());
-        Ask {
-            method,
-            target,
-            headers,
-            sender,
-            body: Bytes::new(),
-            is_read,
-            share,
-            terms: self.scatter.terms(self.ask.terms.partial),
-        }
+        Ask { terms: self.scatter.terms(self.ask.terms.partial), ..self.ask.without_body(method, target) }
     }
 
     fn fleet(&self) -> &Fleet {

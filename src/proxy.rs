@@ -252,13 +252,10 @@ impl Gateway {
     }
 
     async fn answer_broadcast(&self, session: &mut Session, ask: Ask) -> Result<Answer> {
-        let limit = self.config.limits.body_bytes.as_u64();
-        let body = match self.read_body(session, limit).await? {
-            Ok(body) => body,
+        let ask = match self.with_body(session, ask, self.config.limits.body_bytes.as_u64()).await? {
+            Ok(ask) => ask,
             Err(refusal) => return Ok(refusal),
         };
-        let terms = self.scatter.terms(ask.terms.partial);
-        let ask = Ask { body, terms, ..ask };
         // A broadcast writes: a node that lacks it is always an error, whatever is allowed for reads.
         let gathered = self.scatter.broadcast(&ask).await;
         let accepted = gathered.accepted();
@@ -285,25 +282,22 @@ impl Gateway {
     async fn documents(&self, session: &mut Session, ask: Ask, ctx: &mut Ctx) -> Result<Option<Answer>> {
         let limit = self.config.limits.graphql_bytes.as_u64();
         // The body of a GET does not count, and is left alone.
-        let body = if ask.method == Method::GET {
-            Bytes::new()
-        } else {
-            match self.read_body(session, limit).await? {
-                Ok(body) => body,
+        let ask = match ask.method {
+            Method::GET => ask,
+            _ => match self.with_body(session, ask, limit).await? {
+                Ok(ask) => Ask { is_read: true, ..ask },
                 Err(refusal) => return Ok(Some(refusal)),
-            }
+            },
         };
-        // The time that the client took is its own.
-        let terms = self.scatter.terms(ask.terms.partial);
-        let ask = Ask { body, is_read: true, terms, ..ask };
         let mut planning = self.plan_document(&ask).await;
         if self.fleet.locates()
             && let Planning::Plan(_, plan) = &planning
         {
-            if let Err(failure) = self.locate_all(plan, &ask).await {
-                return Ok(Some(answer::document_failed(&[failure])));
+            match self.locate_all(plan, &ask).await {
+                Ok(false) => {}
+                Ok(true) => planning = self.plan_document(&ask).await,
+                Err(failure) => return Ok(Some(answer::document_failed(&[failure]))),
             }
-            planning = self.plan_document(&ask).await;
         }
         match planning {
             Planning::Answer(answer) => Ok(Some(answer)),
@@ -342,6 +336,12 @@ impl Gateway {
             Ok(read) => Ok(read?.ok_or_else(|| answer::body_too_large(limit))),
             Err(_) => Ok(Err(answer::client_too_slow())),
         }
+    }
+
+    /// A request with its whole body, or why that is not read. The time that the client took is its own.
+    async fn with_body(&self, session: &mut Session, ask: Ask, limit: u64) -> Result<Result<Ask, Answer>> {
+        let body = self.read_body(session, limit).await?;
+        Ok(body.map(|body| Ask { body, terms: self.scatter.terms(ask.terms.partial), ..ask }))
     }
 
     /// Notes that a node failed what was sent to it.
@@ -450,10 +450,11 @@ impl ProxyHttp for Gateway {
             return send(session, answer::no_nodes()).await;
         }
         if self.fleet.locates() {
-            if let Err(failure) = self.locate(&plan, &self.ask_of(header, sender.clone())).await {
-                return send(session, failed(&failure)).await;
+            match self.locate(&plan, header, &sender).await {
+                Ok(false) => {}
+                Ok(true) => plan = self.plan(session.req_header(), has_body),
+                Err(failure) => return send(session, failed(&failure)).await,
             }
-            plan = self.plan(session.req_header(), has_body);
         }
         let is_merged =
             matches!(plan, Plan::Catalog(..) | Plan::Broadcast(_) | Plan::Documents(_) | Plan::Identity(..));
@@ -471,16 +472,13 @@ impl ProxyHttp for Gateway {
                     return Ok(false);
                 }
                 let ask = self.ask_of(session.req_header(), sender);
-                if let Some(mut answer) = self.pushed(session, route, &to, &ask).await? {
-                    if let Some(relative) = self.relative_location(&answer.headers) {
-                        answer.headers.insert(LOCATION, relative);
-                    }
-                    return send(session, answer).await;
-                }
-                match self.located(route, &to, ask, ctx).await {
-                    Ok(None) => return Ok(false),
-                    Ok(Some(answer)) => answer,
-                    Err(failure) => failed(&failure),
+                match self.pushed(session, route, &to, &ask).await? {
+                    Some(answer) => answer,
+                    None => match self.located(route, &to, ask, ctx).await {
+                        Ok(None) => return Ok(false),
+                        Ok(Some(answer)) => answer,
+                        Err(failure) => failed(&failure),
+                    },
                 }
             }
             Plan::Mount(_, mount) => {
@@ -721,8 +719,8 @@ impl ProxyHttp for Gateway {
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Ctx) -> FailToProxy {
-        if let Some(Failure { node, kind, cause }) = &ctx.failure {
-            tracing::warn!(node, %kind, cause, "a node failed a request");
+        if let Some(failure) = &ctx.failure {
+            failure.tell();
         }
         let answer = match error.esource() {
             _ if is_answered(session) => None,
@@ -876,8 +874,7 @@ fn without_node(fleet: &Fleet, location: &str) -> Option<String> {
 
 /// What a client is told of a node that failed.
 fn failed(failure: &Failure) -> Answer {
-    let Failure { node, kind, cause } = failure;
-    tracing::warn!(node, %kind, cause, "a node failed a request");
+    failure.tell();
     answer::node_failed(failure)
 }
 

@@ -6,18 +6,16 @@
 //! what no tag leads to any more.
 
 use crate::answer::{self, Answer};
-use crate::digest::BlobDigest;
+use crate::digest::{self, BlobDigest};
 use crate::fleet::{Owner, Why};
 use crate::locate::{Locator, Sought};
 use crate::mount::{self, Copies};
 use crate::page::query_values;
 use crate::plan::Mount;
 use crate::scatter::{Ask, Failure, NodeAnswer, Scatter};
-use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::header::{CONTENT_TYPE, HeaderName};
+use http::{HeaderValue, Method, StatusCode};
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use std::future::pending;
 
@@ -113,7 +111,7 @@ impl Push<'_> {
     /// The node that has the manifest already, or what it refers to, or a part of an index: what is known of these there
     /// is known of one image. Else the first.
     async fn target(&self, manifest: &Manifest) -> Result<usize, Failure> {
-        let hash: String = Sha256::digest(&self.ask.body).iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash = digest::sha256(&self.ask.body);
         let signed = self.reference.strip_prefix("sha256-").and_then(|rest| rest.split('.').next());
         let known = [Some(format!("sha256:{hash}")), signed.map(|hash| format!("sha256:{hash}"))].into_iter().flatten();
         let named = manifest.subject.iter().chain(manifest.manifests.first()).map(|part| part.digest.clone());
@@ -233,13 +231,8 @@ impl Push<'_> {
         }
     }
 
-    /// A request of the client's own, without its body.
+    /// Another request of the client, with a deadline of its own.
     fn own(&self, method: Method, target: String) -> Ask {
-        let mut headers: HeaderMap = self.ask.headers.clone();
-        for name in [CONTENT_TYPE, CONTENT_LENGTH, CONTENT_ENCODING] {
-            headers.remove(name);
-        }
-        let (is_read, terms) = (method.is_safe(), self.scatter.terms(self.ask.terms.partial));
-        Ask { method, target, headers, body: Bytes::new(), is_read, terms, ..self.ask.clone() }
+        Ask { terms: self.scatter.terms(self.ask.terms.partial), ..self.ask.without_body(method, target) }
     }
 }

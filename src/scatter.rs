@@ -15,7 +15,7 @@ use crate::tls::NodeConnector;
 use bytes::{Bytes, BytesMut};
 use futures::future::join_all;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, LINK, SET_COOKIE, USER_AGENT};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Either, Full};
 use hyper::body::{Body, Incoming};
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -58,6 +58,17 @@ pub struct Ask {
     pub share: Arc<Share>,
     /// What holds for all that is asked for it.
     pub terms: Terms,
+}
+
+impl Ask {
+    /// Another request on behalf of the same client, without a body: what its own header says of one is not for this.
+    pub fn without_body(&self, method: Method, target: String) -> Ask {
+        let is_about_body = |name: &HeaderName| name.as_str().starts_with("content-");
+        let headers = self.headers.iter().filter(|(name, _)| !is_about_body(name));
+        let headers = headers.map(|(name, value)| (name.clone(), value.clone())).collect();
+        let (sender, share, is_read) = (self.sender.clone(), self.share.clone(), method.is_safe());
+        Ask { method, target, headers, sender, body: Bytes::new(), is_read, share, terms: self.terms }
+    }
 }
 
 /// What holds for all that nodes are asked for one request.
@@ -146,6 +157,12 @@ impl FailureKind {
 }
 
 impl Failure {
+    /// Tells the log of a request that failed for it.
+    pub fn tell(&self) {
+        let Failure { node, kind, cause } = self;
+        tracing::warn!(node, %kind, cause, "a node failed a request");
+    }
+
     /// Of a request that is not sent, because of what is known of its node.
     pub fn denied(node: &Node, denied: Denied) -> Failure {
         let (kind, cause) = match denied {
@@ -435,8 +452,7 @@ impl Scatter {
             match answer.and_then(no_server_error) {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => {
-                    let Failure { node, kind, cause } = &failure;
-                    tracing::warn!(node, %kind, cause, "a node failed a request");
+                    failure.tell();
                     first.get_or_insert(failure);
                     if !ask.is_read {
                         break;

@@ -17,21 +17,28 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use wire::{config, gateway, get, parse, send};
 
-#[tokio::test]
-async fn a_request_ends_on_the_nodes_that_it_began_with() {
+/// A node that answers a request when it is told to: how many have arrived, and how many answers may go.
+async fn slow(body: &'static str) -> (Stub, Arc<Semaphore>, Arc<Semaphore>) {
     let (arrived, go_on) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
     let signals = (arrived.clone(), go_on.clone());
-    let slow = Stub::raw(move |mut stream, _| {
+    let node = Stub::raw(move |mut stream, _| {
         let (arrived, go_on) = signals.clone();
         async move {
             while read_header(&mut stream).await.is_some() {
                 arrived.add_permits(1);
                 go_on.acquire().await.unwrap().forget();
-                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nold").await.unwrap();
+                let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+                stream.write_all(answer.as_bytes()).await.unwrap();
             }
         }
     })
     .await;
+    (node, arrived, go_on)
+}
+
+#[tokio::test]
+async fn a_request_ends_on_the_nodes_that_it_began_with() {
+    let (slow, arrived, go_on) = slow("old").await;
     let other = Stub::new(|_| reply(200, "new")).await;
     let running = gateway(&[slow.address], "").await;
     let under_way = tokio::spawn(get(running.addresses[0], "/v2/a/tags/list"));
@@ -45,20 +52,7 @@ async fn a_request_ends_on_the_nodes_that_it_began_with() {
 
 #[tokio::test]
 async fn limits_hold_over_both_gateways() {
-    let (arrived, go_on) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
-    let signals = (arrived.clone(), go_on.clone());
-    let slow = Stub::raw(move |mut stream, _| {
-        let (arrived, go_on) = signals.clone();
-        async move {
-            while read_header(&mut stream).await.is_some() {
-                arrived.add_permits(1);
-                go_on.acquire().await.unwrap().forget();
-                let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 19\r\n\r\n{\"repositories\":[]}";
-                stream.write_all(answer).await.unwrap();
-            }
-        }
-    })
-    .await;
+    let (slow, arrived, go_on) = slow(r#"{"repositories":[]}"#).await;
     let running = gateway(&[slow.address], "limits: {in_flight: 1}").await;
     let to = running.addresses[0];
     let first = tokio::spawn(get(to, "/v2/_catalog"));

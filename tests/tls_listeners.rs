@@ -12,7 +12,7 @@ mod stub;
 mod support;
 
 use certificates::{Authority, Pair};
-use onezot::config::{CertificateAndKey, ClientCertificate, Config, Flags, Listener, ListenerTls};
+use onezot::config::{CertificateAndKey, ClientCertificate, Config, Listener, ListenerTls};
 use onezot::server::{self, Running};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
@@ -24,7 +24,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 use stub::{Stub, reply};
-use support::gateway;
+use support::gateway::{self, load};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -315,13 +315,6 @@ async fn files_are_read_again_when_they_change_and_what_is_wrong_is_refused() {
     until_shown(address, &third).await;
     gateway.kill().unwrap();
     gateway.wait().unwrap();
-}
-
-fn load(yaml: &str) -> Result<Config, String> {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), yaml).unwrap();
-    let loaded = Config::load(Some(file.path()), [], &Flags::default());
-    loaded.map_err(|error| error.to_string().replace(&file.path().display().to_string(), "FILE"))
 }
 
 #[test]

@@ -13,7 +13,7 @@ use certificates::{Authority, Pair, Time};
 use http_body_util::Full;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use onezot::config::{Config, Flags, Health, Locate, NodeConfig, NodeTls};
+use onezot::config::{Config, Health, Locate, NodeConfig, NodeTls};
 use onezot::fleet::{NodeUrl, Placement};
 use onezot::server;
 use rustls::server::WebPkiClientVerifier;
@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use support::client::Client;
+use support::gateway::load;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -311,13 +312,6 @@ fn no_peer_of_pingora_is_without_a_name() {
         }
     }
     assert_eq!(makers, ["src/tls/node.rs"]);
-}
-
-fn load(yaml: &str) -> Result<Config, String> {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), yaml).unwrap();
-    let loaded = Config::load(Some(file.path()), [], &Flags::default());
-    loaded.map_err(|error| error.to_string().replace(&file.path().display().to_string(), "FILE"))
 }
 
 #[test]

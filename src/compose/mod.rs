@@ -18,7 +18,6 @@ use crate::plan::To;
 use crate::query::Planned;
 use crate::rules::{Composition, Query, QueryClass};
 use crate::scatter::{Ask, Failure, NodeAnswer, Scatter, Verdict};
-use bytes::Bytes;
 use http::{HeaderMap, Method};
 use std::fmt;
 use std::sync::Arc;
@@ -123,8 +122,7 @@ impl Asker<'_> {
     ///
     /// The node's failure.
     pub async fn get(&self, node: usize, path: &str) -> Result<NodeAnswer, Failure> {
-        let ask = Ask { method: Method::GET, target: path.to_owned(), body: Bytes::new(), ..self.ask.clone() };
-        self.scatter.at(node, &ask).await
+        self.scatter.at(node, &self.ask.without_body(Method::GET, path.to_owned())).await
     }
 
     /// The answers of several nodes (by their index), each to a document of its own, and the header of the first. `known`

@@ -22,6 +22,7 @@ pub use response::{refusal_kind, said};
 use crate::answer::{self, Answer};
 use crate::compose;
 use crate::config::{Config, Metadata, Partial, UnknownQueries};
+use crate::digest::sha256;
 use crate::document::Upstream;
 use crate::fleet::Fleet;
 use crate::plan::To;
@@ -35,7 +36,6 @@ use outcome::one_field;
 use request::Parameters;
 use response::{Body, has_data, is_invalid};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -141,7 +141,7 @@ impl GraphQl {
                     Some(text) => request.text = text,
                     None => return Err(Box::new(("nobody has sent the document of this hash", request))),
                 }
-            } else if hash != sha256(&request.text) {
+            } else if hash != sha256(request.text.as_bytes()) {
                 return Err(for_a_node("the hash is not that of the document"));
             } else {
                 self.persisted.insert(hash.into_owned(), request.text.clone());
@@ -386,9 +386,4 @@ fn upstream(ask: &Ask, body: String) -> Ask {
         share: ask.share.clone(),
         terms: ask.terms,
     }
-}
-
-fn sha256(text: &str) -> String {
-    let hash = Sha256::digest(text.as_bytes());
-    hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -6,8 +6,7 @@ use crate::compose::{Asker, Settled, failed};
 use crate::document::Upstream;
 use crate::items::Manifest;
 use crate::query::RESERVED;
-use crate::scatter::{Ask, Failure, NodeAnswer};
-use bytes::Bytes;
+use crate::scatter::{Failure, NodeAnswer};
 use futures::stream::{self, StreamExt};
 use http::Method;
 use http::header::CONTENT_LENGTH;
@@ -211,10 +210,7 @@ async fn blob(asker: &Asker<'_>, node: usize, path: &str, is_index: bool) -> Res
         #[serde(default)]
         manifests: Vec<Descriptor>,
     }
-    let mut headers = asker.ask.headers.clone();
-    let about_body = ["content-type", "content-length", "content-encoding"];
-    about_body.iter().for_each(|name| drop(headers.remove(*name)));
-    let ask = Ask { method: Method::GET, target: path.to_owned(), headers, body: Bytes::new(), ..asker.ask.clone() };
+    let ask = asker.ask.without_body(Method::GET, path.to_owned());
     if is_index {
         let answer = asker.scatter.sound(node, &ask).await?;
         let index = serde_json::from_slice(&answer.body).ok().filter(|_| answer.status.is_success());

@@ -33,16 +33,13 @@ impl Gateway {
             ctx.sender = Some(ask.sender);
             return Ok(None);
         }
-        let body = match ask.method {
-            Method::POST => match self.read_body(session, self.config.limits.body_bytes.as_u64()).await? {
-                Ok(body) => body,
+        let ask = match ask.method {
+            Method::POST => match self.with_body(session, ask, self.config.limits.body_bytes.as_u64()).await? {
+                Ok(ask) => ask,
                 Err(refusal) => return Ok(Some(refusal)),
             },
-            _ => ask.body.clone(),
+            _ => ask,
         };
-        // The time that the client took is its own.
-        let terms = self.scatter.terms(ask.terms.partial);
-        let ask = Ask { body, terms, ..ask };
         Ok(Some(match act {
             Act::LogOut => self.identity.log_out(&self.scatter, &ask).await,
             Act::ApiKeys => self.identity.api_keys(&self.scatter, ask).await,

@@ -42,12 +42,10 @@ impl Gateway {
             return Ok(None);
         };
         let Some(holders) = self.fleet.split(repository) else { return Ok(None) };
-        let body = match self.read_body(session, push::MOST_BYTES).await? {
-            Ok(body) => body,
+        let ask = match self.with_body(session, ask.clone(), push::MOST_BYTES).await? {
+            Ok(ask) => ask,
             Err(refusal) => return Ok(Some(refusal)),
         };
-        let terms = self.scatter.terms(ask.terms.partial);
-        let ask = Ask { body, is_read: false, terms, ..ask.clone() };
         let reference = last_segment(&ask.target);
         let (scatter, copies) = (&self.scatter, &*self.copies);
         let push = Push { scatter, copies, repository, holders: &holders, reference: &reference, ask: &ask };

@@ -6,6 +6,7 @@
 use super::{Ctx, Gateway};
 use crate::answer::{self, Answer};
 use crate::locate::{Locator, Sought};
+use crate::onward::Sender;
 use crate::plan::{Plan, To};
 use crate::query::DocumentPlan;
 use crate::rules::{By, Class, Part, Route};
@@ -15,6 +16,7 @@ use bytes::Bytes;
 use http::header::LOCATION;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use percent_encoding::percent_decode_str;
+use pingora::http::RequestHeader;
 use pingora::prelude::{Error, ErrorType};
 
 /// What pingora is told when a request starts again at another node.
@@ -31,25 +33,30 @@ pub struct Reading {
 }
 
 impl Gateway {
-    /// Looks where the repositories of a plan are, unless it is a read that finds out by itself; the fleet knows, then.
-    pub(super) async fn locate(&self, plan: &Plan, ask: &Ask) -> Result<(), Failure> {
-        let locator = Locator { scatter: &self.scatter, ask };
-        match plan {
-            Plan::Mount(_, mount) => locator.place(&mount.repository).await,
-            Plan::Forward(route, To::Owner { repository, .. }) if is_of_all_holders(route, &ask.method) => {
-                locator.places(repository).await
+    /// Looks where the repository of a plan is, unless it is a read that finds out by itself; the fleet knows, then. Returns
+    /// whether that may change the plan.
+    pub(super) async fn locate(&self, plan: &Plan, header: &RequestHeader, sender: &Sender) -> Result<bool, Failure> {
+        let (repository, is_of_all) = match plan {
+            Plan::Mount(_, mount) => (&mount.repository, false),
+            Plan::Forward(route, To::Owner { repository, .. }) if !is_reading(route, &header.method) => {
+                (repository, is_of_all_holders(route, &header.method))
             }
-            Plan::Forward(route, To::Owner { repository, .. }) if !is_reading(route, &ask.method) => {
-                locator.place(repository).await
+            Plan::Forward(route, To::Owner { repository, .. }) if is_of_all_holders(route, &header.method) => {
+                (repository, true)
             }
-            _ => Ok(()),
-        }
+            _ => return Ok(false),
+        };
+        let ask = self.ask_of(header, sender.clone());
+        let locator = Locator { scatter: &self.scatter, ask: &ask };
+        let looked = if is_of_all { locator.places(repository).await } else { locator.place(repository).await };
+        looked.map(|()| true)
     }
 
     /// The same for the repositories that a document names.
-    pub(super) async fn locate_all(&self, plan: &DocumentPlan, ask: &Ask) -> Result<(), Failure> {
-        let locator = Locator { scatter: &self.scatter, ask };
-        locator.all_places(&plan.repositories()).await
+    pub(super) async fn locate_all(&self, plan: &DocumentPlan, ask: &Ask) -> Result<bool, Failure> {
+        let repositories = plan.repositories();
+        Locator { scatter: &self.scatter, ask }.all_places(&repositories).await?;
+        Ok(!repositories.is_empty())
     }
 
     /// Prepares a request to the owner of a repository; an answer if it does not stream.

@@ -1,7 +1,7 @@
 //! A gateway in this process, over nodes that the test has started.
 
 use super::client::Client;
-use onezot::config::{Config, Health, Locate, NodeConfig};
+use onezot::config::{Config, Flags, Health, Locate, NodeConfig};
 use onezot::fleet::{NodeUrl, Placement};
 use onezot::server::{self, Running};
 use std::net::SocketAddr;
@@ -29,4 +29,12 @@ pub async fn start(nodes: &[SocketAddr], placement: Placement) -> (Running, Clie
     let running = server::start(Config { placement, ..config(nodes) }).await.expect("the gateway starts");
     let client = Client::new(running.addresses[0]);
     (running, client)
+}
+
+/// Loads a configuration; an error calls its file `FILE`.
+pub fn load(yaml: &str) -> Result<Config, String> {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), yaml).unwrap();
+    let loaded = Config::load(Some(file.path()), [], &Flags::default());
+    loaded.map_err(|error| error.to_string().replace(&file.path().display().to_string(), "FILE"))
 }
