@@ -3,32 +3,29 @@
 //! Failure is data: what nodes failed to say is gathered beside what they said, and one function,
 //! [`Gathered::judge`], decides what becomes of it.
 
+mod connections;
+mod gathered;
+
+pub use gathered::{Failure, FailureKind, Gathered, NodeAnswer, Outcome, Reply, Verdict};
+
 use crate::budget::{Budget, Share};
 use crate::config::{Config, Partial};
 use crate::fleet::{By, Denied, Fleet, Node, Pass};
-use crate::graphql::refusal_kind;
 use crate::onward::{self, Sender};
 use crate::page;
 use crate::pieces::{Outgoing, Pieces};
 use crate::plan::To;
-use crate::tls::NodeConnector;
 use bytes::{Bytes, BytesMut};
+use connections::{Clients, FleetNames, clients};
 use futures::future::join_all;
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, LINK, SET_COOKIE, USER_AGENT};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, LINK, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Either, Full};
 use hyper::body::{Body, Incoming};
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::connect::dns::Name;
-use hyper_util::client::legacy::{Client, Error as ClientError};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
-use parking_lot::Mutex;
+use hyper_util::client::legacy::Error as ClientError;
 use std::error::Error as _;
-use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::net::SocketAddr;
-use std::sync::{Arc, Weak};
-use std::task::{Context, Poll};
+use std::sync::Arc;
 use std::time::{Duration, Instant as Began};
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -36,8 +33,6 @@ use tokio::time::{Instant, timeout, timeout_at};
 const ACCEPTED_FOR: Duration = Duration::from_secs(10);
 /// How many such credentials are remembered.
 const ACCEPTED_MOST: u64 = 10_000;
-/// An idle connection is dropped before a registry drops it: 60 s and more are usual there.
-const POOL_IDLE: Duration = Duration::from_secs(30);
 
 /// What every node of a fan-out is asked.
 #[derive(Debug, Clone)]
@@ -80,214 +75,6 @@ pub struct Terms {
     pub until: Instant,
 }
 
-/// A node's whole answer.
-#[derive(Debug, Clone)]
-pub struct NodeAnswer {
-    /// The index of the node in the configured order.
-    pub node: usize,
-    /// Its name.
-    pub name: String,
-    /// The status.
-    pub status: StatusCode,
-    /// The header.
-    pub headers: HeaderMap,
-    /// The body.
-    pub body: Bytes,
-}
-
-impl NodeAnswer {
-    /// The failure that this answer is, when it cannot be used.
-    pub fn unusable(&self, cause: &str) -> Failure {
-        Failure { node: self.name.clone(), kind: FailureKind::Unusable, cause: cause.to_owned() }
-    }
-}
-
-/// What a node failed to say.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
-    /// The node's name.
-    pub node: String,
-    /// What a client is told.
-    pub kind: FailureKind,
-    /// What the log is told.
-    pub cause: String,
-}
-
-/// The kinds of failure that a client can tell apart.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FailureKind {
-    /// It could not be reached, or broke off.
-    Down,
-    /// It missed a deadline.
-    Late,
-    /// It answered what cannot be merged.
-    Unusable,
-    /// Its answer is over the limit.
-    TooLarge,
-    /// There is no room for its answer beside those of other requests.
-    NoRoom,
-    /// Too many requests are under way there.
-    Busy,
-    /// It refused what another node accepted.
-    Refused(StatusCode),
-    /// It answered a GraphQL error where another node gave data.
-    Said(String),
-}
-
-impl fmt::Display for FailureKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            FailureKind::Down => f.write_str("cannot be reached"),
-            FailureKind::Late => f.write_str("did not answer in time"),
-            FailureKind::Unusable => f.write_str("gave an answer that cannot be used"),
-            FailureKind::TooLarge => f.write_str("gave an answer that is too large"),
-            FailureKind::NoRoom => f.write_str("gave an answer for which there is no room at the moment"),
-            FailureKind::Busy => f.write_str("is asked as much as it may be at the moment"),
-            FailureKind::Refused(status) => write!(f, "answered {}", status.as_u16()),
-            FailureKind::Said(message) => write!(f, "says: {message}"),
-        }
-    }
-}
-
-impl FailureKind {
-    /// Whether it is for want of room in onezot, and says nothing of the node.
-    pub fn is_want_of_room(&self) -> bool {
-        matches!(self, FailureKind::NoRoom | FailureKind::Busy)
-    }
-}
-
-impl Failure {
-    /// Tells the log of a request that failed for it.
-    pub fn tell(&self) {
-        let Failure { node, kind, cause } = self;
-        tracing::warn!(node, %kind, cause, "a node failed a request");
-    }
-
-    /// Of a request that is not sent, because of what is known of its node.
-    pub fn denied(node: &Node, denied: Denied) -> Failure {
-        let (kind, cause) = match denied {
-            Denied::Silent => (FailureKind::Late, format!("known to be silent since {}", node.health.since())),
-            Denied::Full => (FailureKind::Busy, "limits.node_in_flight is reached".to_owned()),
-        };
-        Failure { node: node.name.clone(), kind, cause }
-    }
-}
-
-/// What a node says in a fan-out: its part, or an answer that is none (401, 404 …).
-#[derive(Debug)]
-pub enum Reply<T> {
-    /// Its part, with the header of its (first) answer.
-    Part(T, HeaderMap),
-    /// An answer with an error status.
-    Refusal(NodeAnswer),
-}
-
-impl<T> Reply<T> {
-    /// Whether it is a word on the request: a server error is none.
-    fn is_answer(&self) -> bool {
-        !matches!(self, Reply::Refusal(answer) if answer.status.is_server_error())
-    }
-}
-
-/// What became of one node's part.
-pub type Outcome<T> = Result<Reply<T>, Failure>;
-
-/// What became of a fan-out, in the order of the nodes.
-#[derive(Debug)]
-pub struct Gathered<T> {
-    lead: Option<usize>,
-    replies: Vec<(Arc<Node>, Outcome<T>)>,
-}
-
-/// What a fan-out is worth.
-#[derive(Debug)]
-pub enum Verdict<T> {
-    /// All parts, or with [`Partial::Warn`] those there are; with the lead's header and what is missing.
-    Parts {
-        /// The parts, in the order of the nodes.
-        parts: Vec<T>,
-        /// The header of the first part.
-        headers: HeaderMap,
-        /// What is missing.
-        failures: Vec<Failure>,
-    },
-    /// The node that was asked first refused: that is the client's answer.
-    Refused(NodeAnswer),
-    /// Too little to answer with.
-    Failed(Vec<Failure>),
-}
-
-impl<T> Gathered<T> {
-    /// Decides: complete, partial, refused or failed. The one place that does.
-    ///
-    /// A refusal is the client's answer when the lead (the first node that said anything) refuses the credentials, or
-    /// when every node refuses. A refusal of what another node accepted is that node's failure.
-    pub fn judge(self, partial: Partial) -> Verdict<T> {
-        let (mut parts, mut headers, mut failures) = (Vec::new(), None, Vec::new());
-        let all_refuse = self.replies.iter().all(|(_, reply)| matches!(reply, Ok(Reply::Refusal(_))));
-        for (index, (node, reply)) in self.replies.into_iter().enumerate() {
-            match reply {
-                Ok(Reply::Part(part, mut header)) => {
-                    if index > 0 {
-                        // Whoever signs in does so at the first node: the session of another would take its place.
-                        header.remove(SET_COOKIE);
-                    }
-                    parts.push(part);
-                    headers.get_or_insert(header);
-                }
-                Ok(Reply::Refusal(answer)) => {
-                    let about_credentials = matches!(answer.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
-                    // GraphQL errors come with 200. No registry redirects what is asked of all.
-                    let is_answer = answer.status.is_client_error() || answer.status == StatusCode::OK;
-                    let is_final = is_answer && (all_refuse || about_credentials);
-                    if self.lead == Some(index) && is_final {
-                        return Verdict::Refused(answer);
-                    }
-                    failures.push(Failure {
-                        node: node.name.clone(),
-                        kind: refusal_kind(&answer),
-                        cause: format!("status {}", answer.status),
-                    });
-                }
-                Err(failure) => failures.push(failure),
-            }
-        }
-        for Failure { node, kind, cause } in &failures {
-            tracing::warn!(node, %kind, cause, "a node failed in a fan-out");
-        }
-        // What there was no room for is not missing at the node.
-        let may_lack = partial == Partial::Warn && !failures.iter().any(|failure| failure.kind.is_want_of_room());
-        match headers {
-            Some(headers) if failures.is_empty() || may_lack => Verdict::Parts { parts, headers, failures },
-            _ => Verdict::Failed(failures),
-        }
-    }
-}
-
-impl Gathered<NodeAnswer> {
-    /// The same with the part of another node, which was asked before.
-    pub fn with(mut self, fleet: &Fleet, part: NodeAnswer) -> Gathered<NodeAnswer> {
-        if let Some(node) = fleet.nodes().get(part.node) {
-            let headers = part.headers.clone();
-            self.replies.insert(0, (node.clone(), Ok(Reply::Part(part, headers))));
-        }
-        self
-    }
-}
-
-impl<T> Gathered<T> {
-    /// The names of the nodes that gave a part.
-    pub fn accepted(&self) -> Vec<String> {
-        let accepted = self.replies.iter().filter(|(_, reply)| matches!(reply, Ok(Reply::Part(..))));
-        accepted.map(|(node, _)| node.name.clone()).collect()
-    }
-
-    /// What each node said, for those to whom it is a hint that may be missing.
-    pub fn into_replies(self) -> impl Iterator<Item = Outcome<T>> {
-        self.replies.into_iter().map(|(_, reply)| reply)
-    }
-}
-
 /// Whether one node goes first in a fan-out.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Lead {
@@ -295,32 +82,6 @@ enum Lead {
     Always,
     /// Unless the credentials are known to be good: a wrong password must not count N times at a directory.
     UntilAccepted,
-}
-
-type NodeClient = Client<NodeConnector<HttpConnector<FleetNames>>, Outgoing>;
-
-/// The connections to nodes.
-#[derive(Clone)]
-struct Clients {
-    /// From a pool.
-    pooled: NodeClient,
-    /// A new one for each request: of a node that has closed one connection of the pool, all may be dead.
-    fresh: NodeClient,
-}
-
-/// Clients for the nodes of `fleet`, which resolve names in this way, with a pool of connections of their own.
-fn clients(config: &Config, fleet: &Fleet, names: FleetNames) -> Clients {
-    let mut connector = HttpConnector::new_with_resolver(names);
-    connector.set_connect_timeout(Some(config.timeouts.connect));
-    connector.set_nodelay(true);
-    // What is not plain is left to the connector around it.
-    connector.enforce_http(false);
-    let connector = NodeConnector::new(connector, fleet, config.timeouts.connect);
-    let mut builder = Client::builder(TokioExecutor::new());
-    let fresh = builder.pool_max_idle_per_host(0).build(connector.clone());
-    let mut builder = Client::builder(TokioExecutor::new());
-    let pooled = builder.pool_idle_timeout(POOL_IDLE).pool_timer(TokioTimer::new()).build(connector);
-    Clients { pooled, fresh }
 }
 
 /// The fan-out client: one pool of connections for all nodes.
@@ -911,81 +672,4 @@ fn has_no_answer(error: &ClientError) -> bool {
         source = inner.source();
     }
     false
-}
-
-/// Resolves names by what the fleet already knows, so that both ways to a node go to the same address first. The client
-/// goes on to the next by itself.
-///
-/// The addresses have no port: a client that gets one keeps it for a URL without a port, and nodes may share a host.
-///
-/// One client may serve one fleet after another, and two at a time while requests end on the older one.
-#[derive(Clone, Default)]
-struct FleetNames(Arc<Mutex<Vec<Weak<Fleet>>>>);
-
-impl FleetNames {
-    /// Resolves by this fleet first.
-    fn add(&self, fleet: &Arc<Fleet>) {
-        let mut fleets = self.0.lock();
-        fleets.retain(|fleet| fleet.strong_count() > 0);
-        fleets.insert(0, Arc::downgrade(fleet));
-    }
-
-    fn addresses(&self, name: &str) -> Option<Vec<SocketAddr>> {
-        let fleets: Vec<_> = self.0.lock().iter().filter_map(Weak::upgrade).collect();
-        let nodes = fleets.iter().flat_map(|fleet| fleet.nodes()).filter(|node| node.url.is_at(name));
-        nodes.map(|node| node.addresses()).find(|addresses| !addresses.is_empty())
-    }
-}
-
-impl tower_service::Service<Name> for FleetNames {
-    type Response = std::vec::IntoIter<SocketAddr>;
-    type Error = std::io::Error;
-    type Future = std::future::Ready<Result<Self::Response, Self::Error>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, name: Name) -> Self::Future {
-        std::future::ready(match self.addresses(name.as_str()) {
-            Some(addresses) => {
-                let without_port: Vec<_> = addresses.iter().map(|address| SocketAddr::new(address.ip(), 0)).collect();
-                Ok(without_port.into_iter())
-            }
-            None => Err(std::io::Error::other("the name of the node has not been resolved")),
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::fleet::Placement;
-    use tower_service::Service as _;
-
-    /// What `zot` resolves to in a fleet of these nodes.
-    async fn found(nodes: Vec<Node>) -> Vec<String> {
-        let fleet = Arc::new(Fleet::new(nodes, Placement::default()));
-        let mut names = FleetNames::default();
-        names.add(&fleet);
-        let found = names.call("zot".parse().unwrap()).await.unwrap();
-        found.map(|address| address.to_string()).collect()
-    }
-
-    fn addresses(port: u16) -> Vec<SocketAddr> {
-        vec![SocketAddr::from(([192, 0, 2, 1], port)), SocketAddr::from(([192, 0, 2, 2], port))]
-    }
-
-    #[tokio::test]
-    async fn nodes_on_one_host_are_told_apart_by_the_port_of_their_url() {
-        let nodes = vec![Node::at("http://zot:5001", addresses(5001)), Node::at("http://zot", addresses(80))];
-        assert_eq!(found(nodes).await, ["192.0.2.1:0", "192.0.2.2:0"]);
-    }
-
-    #[tokio::test]
-    async fn both_ways_to_a_node_go_to_the_same_address_first() {
-        let node = Node::at("http://zot:5001", addresses(5001));
-        node.address_failed(addresses(5001)[0]);
-        assert_eq!(found(vec![node]).await, ["192.0.2.2:0", "192.0.2.1:0"]);
-    }
 }
